@@ -1,0 +1,311 @@
+"""Latent-variable models whose log p(x), posterior and optimal bound are known exactly.
+
+They are the answer key of the book: what an estimator or a network reports on them can be
+compared with the truth. Every model here has the two members that `objectives` asks of a model,
+`prior` and `decode(z)`, so that one ELBO serves them and the networks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import MultivariateNormal
+
+from vae_tutorial.distributions import LOG_2PI, Normal, kl_standard_normal, standard_normal
+
+R1_X = 1.0  # the observation of running example R1
+
+
+@dataclass(frozen=True)
+class LinearGaussian:
+    """z ~ N(0, I), x|z ~ N(Wz + b, σ² I): probabilistic PCA, solved in closed form.
+
+    Args:
+        weight: W, `(D, d)`.
+        bias: b, `(D,)`.
+        sigma: standard deviation of the noise, positive.
+
+    Raises:
+        ValueError: if the shapes do not agree or `sigma` is not positive.
+
+    Source: Tipping and Bishop (1999).
+    """
+
+    weight: Float[Tensor, "D d"]
+    bias: Float[Tensor, "D"]
+    sigma: float
+
+    def __post_init__(self) -> None:
+        if self.weight.ndim != 2 or self.bias.shape != self.weight.shape[:1]:
+            raise ValueError(
+                "weight must be (D, d) and bias (D,), got "
+                f"{tuple(self.weight.shape)} and {tuple(self.bias.shape)}"
+            )
+        if not (self.sigma > 0 and math.isfinite(self.sigma)):
+            raise ValueError(f"sigma must be positive and finite, got {self.sigma}")
+
+    @property
+    def latent_dim(self) -> int:
+        """d, the dimension of z."""
+        return self.weight.shape[1]
+
+    @property
+    def prior(self) -> Normal:
+        """p(z) = N(0, I)."""
+        return standard_normal(self.latent_dim, dtype=self.weight.dtype)
+
+    def decode(self, z: Float[Tensor, "*batch d"]) -> Normal:
+        """p(x|z) = N(Wz + b, σ² I), with parameters of shape `(*batch, D)`."""
+        loc = z @ self.weight.T + self.bias
+        return Normal(loc, torch.full_like(self.bias, self.sigma))
+
+    @property
+    def marginal(self) -> MultivariateNormal:
+        """p(x) = N(b, WWᵀ + σ² I), over `(D,)`.
+
+        Equation: eq-linear-gaussian-marginal.
+        """
+        eye = torch.eye(len(self.bias), dtype=self.bias.dtype)
+        return MultivariateNormal(self.bias, self.weight @ self.weight.T + self.sigma**2 * eye)
+
+    def log_p_x(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B"]:
+        """Exact log p(x) in nats.
+
+        Equation: eq-linear-gaussian-marginal.
+
+        Args:
+            x: observations, `(B, D)`.
+
+        Raises:
+            ValueError: if x is not `(B, D)`.
+
+        Source: Tipping and Bishop (1999).
+
+        >>> linear_gaussian_r1().log_p_x(torch.tensor([[1.0]]))
+        tensor([-1.6066])
+        """
+        self._check(x)
+        return self.marginal.log_prob(x)
+
+    def posterior(self, x: Float[Tensor, "B D"]) -> MultivariateNormal:
+        """Exact p(z|x) = N(S Wᵀ(x − b)/σ², S) with S = (I + WᵀW/σ²)⁻¹.
+
+        Equation: eq-linear-gaussian-posterior.
+
+        Args:
+            x: observations, `(B, D)`.
+
+        Returns:
+            a batch of B Gaussians over `(d,)`, which share their covariance.
+
+        Raises:
+            ValueError: if x is not `(B, D)`.
+
+        Source: Tipping and Bishop (1999).
+
+        >>> linear_gaussian_r1().posterior(torch.tensor([[1.0]])).mean
+        tensor([[0.5455]])
+        """
+        self._check(x)
+        eye = torch.eye(self.latent_dim, dtype=self.weight.dtype)
+        precision = eye + self.weight.T @ self.weight / self.sigma**2
+        covariance = torch.linalg.inv(precision)
+        loc = (x - self.bias) @ self.weight @ covariance / self.sigma**2
+        return MultivariateNormal(loc, covariance)
+
+    def elbo(self, x: Float[Tensor, "B D"], q: Normal) -> Float[Tensor, "B"]:
+        """Closed-form ELBO of a diagonal Gaussian q.
+
+        E_q[log p(x|z)] − KL(q‖p(z)), where the expected square is
+        ‖x − Wμ − b‖² + Σ_ij W_ij² σ_j².
+
+        Equation: eq-elbo-kl.
+
+        Args:
+            x: observations, `(B, D)`.
+            q: Gaussians over `(B, d)` (or `(d,)`, shared by all x).
+
+        Returns:
+            nats, `(B,)`.
+
+        Raises:
+            ValueError: if x is not `(B, D)`.
+
+        Source: the expectation of a quadratic form, eq-expected-quadratic.
+
+        >>> model, q = linear_gaussian_r1(), standard_normal(1)
+        >>> model.elbo(torch.tensor([[1.0]]), q)        # reconstruction −3.8224, KL 0
+        tensor([-3.8224])
+        """
+        self._check(x)
+        residual = x - q.loc @ self.weight.T - self.bias
+        expected_square = residual.square().sum(-1) + (q.scale**2 @ self.weight.T**2).sum(-1)
+        log_normalizer = 0.5 * len(self.bias) * (LOG_2PI + 2 * math.log(self.sigma))
+        reconstruction = -log_normalizer - 0.5 * expected_square / self.sigma**2
+        return reconstruction - kl_standard_normal(q)
+
+    def _check(self, x: Tensor) -> None:
+        if x.ndim != 2 or x.shape[1] != len(self.bias):
+            raise ValueError(f"x must be (B, {len(self.bias)}), got {tuple(x.shape)}")
+
+
+def linear_gaussian_r1(dtype: torch.dtype = torch.float32) -> LinearGaussian:
+    """Running example R1: z ~ N(0, 1), x|z ~ N(1.5 z, 0.5), observed at x = 1.
+
+    >>> linear_gaussian_r1().sigma ** 2
+    0.5000000000000001
+    """
+    weight = torch.tensor([[1.5]], dtype=dtype)
+    return LinearGaussian(weight, torch.zeros(1, dtype=dtype), math.sqrt(0.5))
+
+
+def ppca_maximum_likelihood(x: Float[Tensor, "N D"], d: int) -> LinearGaussian:
+    """The maximum-likelihood probabilistic PCA of the data, in closed form.
+
+    W = U_d (Λ_d − σ² I)^½ and σ² = the mean of the D − d discarded eigenvalues of the sample
+    covariance (divided by N, not N − 1).
+
+    Args:
+        x: data, `(N, D)`.
+        d: dimension of z, 1 ≤ d < D.
+
+    Raises:
+        ValueError: if d is not between 1 and D − 1, or x is not a matrix with two rows or more.
+
+    Source: Tipping and Bishop (1999), section 3.2.
+
+    >>> x = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    >>> ppca_maximum_likelihood(x, 1).weight.shape
+    torch.Size([3, 1])
+    """
+    if x.ndim != 2 or len(x) < 2:
+        raise ValueError(f"x must be (N, D) with N ≥ 2, got {tuple(x.shape)}")
+    if not 1 <= d < x.shape[1]:
+        raise ValueError(f"d must lie between 1 and D − 1 = {x.shape[1] - 1}, got {d}")
+    bias = x.mean(0)
+    eigenvalues, vectors = torch.linalg.eigh((x - bias).T @ (x - bias) / len(x))  # ascending
+    variance = eigenvalues[:-d].mean()
+    scales = (eigenvalues[-d:] - variance).clamp_min(0).sqrt()
+    return LinearGaussian((vectors[:, -d:] * scales).flip(1), bias, float(variance.sqrt()))
+
+
+def em_step(model: LinearGaussian, x: Float[Tensor, "N D"]) -> LinearGaussian:
+    """One EM step for probabilistic PCA: never lowers Σ_n log p(x_n).
+
+    E step: q_n = p(z|x_n), which closes the gap (eq-em-e-step). M step: the W and σ² that maximize
+    the ELBO for these q_n (eq-em-m-step):
+
+    W = [Σ_n (x_n − b) E z_nᵀ] [Σ_n E z_n z_nᵀ]⁻¹,
+    σ² = (ND)⁻¹ Σ_n [ ‖x_n − b‖² − 2 E z_nᵀ Wᵀ (x_n − b) + tr(E z_n z_nᵀ WᵀW) ].
+
+    Args:
+        model: the current parameters; its bias is replaced by the mean of x.
+        x: data, `(N, D)`.
+
+    Returns:
+        the new model.
+
+    Raises:
+        ValueError: if x is not `(N, D)`.
+
+    Source: Tipping and Bishop (1999), appendix B.
+
+    >>> x = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    >>> start = LinearGaussian(torch.eye(3)[:, :1], x.mean(0), 1.0)
+    >>> bool(em_step(start, x).log_p_x(x).sum() > start.log_p_x(x).sum())
+    True
+    """
+    model._check(x)
+    bias = x.mean(0)
+    centred = x - bias
+    posterior = LinearGaussian(model.weight, bias, model.sigma).posterior(x)
+    ez = posterior.mean  # (N, d)
+    ezz = ez.T @ ez + posterior.covariance_matrix.sum(0)  # Σ_n E z_n z_nᵀ, (d, d)
+    weight = torch.linalg.solve(ezz, ez.T @ centred).T
+    variance = (
+        centred.square().sum()
+        - 2 * ((centred @ weight) * ez).sum()
+        + torch.trace(ezz @ weight.T @ weight)
+    ) / x.numel()
+    return LinearGaussian(weight, bias, float(variance.sqrt()))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Running example R2: z ~ N(0, 1) bends along a curve in the plane, x|z ~ N(m(z), σ² I).
+
+    m(z) = (1.2 sin 1.4z, 0.5z + 0.25 cos 2.8z). With one latent dimension every integral is a sum
+    over a fine grid of z, so log p(x) and p(z|x) are exact to the accuracy of the grid.
+
+    Args:
+        sigma: standard deviation of the noise, at least 0.02 (below that the grid is too coarse).
+
+    Raises:
+        ValueError: if `sigma` is below 0.02 or not finite.
+
+    >>> Curve(0.2).log_p_x(torch.zeros(1, 2)).shape
+    torch.Size([1])
+    """
+
+    sigma: float = 0.15
+
+    def __post_init__(self) -> None:
+        if not (0.02 <= self.sigma < math.inf):
+            raise ValueError(f"sigma must be at least 0.02 and finite, got {self.sigma}")
+
+    @property
+    def latent_dim(self) -> int:
+        """d = 1."""
+        return 1
+
+    @property
+    def prior(self) -> Normal:
+        """p(z) = N(0, 1)."""
+        return standard_normal(1)
+
+    @property
+    def grid(self) -> Float[Tensor, "G"]:
+        """4,001 equally spaced values of z from −6 to 6, `(G,)`."""
+        return torch.linspace(-6, 6, 4001)
+
+    def mean(self, z: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch 2"]:
+        """The curve m(z), `(*batch, 2)`."""
+        return torch.cat([1.2 * torch.sin(1.4 * z), 0.5 * z + 0.25 * torch.cos(2.8 * z)], dim=-1)
+
+    def decode(self, z: Float[Tensor, "*batch 1"]) -> Normal:
+        """p(x|z) = N(m(z), σ² I), with parameters of shape `(*batch, 2)`."""
+        return Normal(self.mean(z), torch.full((2,), self.sigma, dtype=z.dtype))
+
+    def log_joint_on_grid(self, x: Float[Tensor, "B 2"]) -> Float[Tensor, "B G"]:
+        """log p(x, z) at every grid point, nats, `(B, G)`."""
+        if x.ndim != 2 or x.shape[1] != 2:
+            raise ValueError(f"x must be (B, 2), got {tuple(x.shape)}")
+        z = self.grid[:, None].to(x.dtype)
+        prior = Normal(torch.zeros_like(z[:1]), torch.ones_like(z[:1]))
+        return self.decode(z).log_prob(x[:, None]) + prior.log_prob(z)
+
+    def log_p_x(self, x: Float[Tensor, "B 2"]) -> Float[Tensor, "B"]:
+        """log p(x) = log Σ_g p(x, z_g) Δz in nats, by the trapezoidal rule.
+
+        Args:
+            x: observations, `(B, 2)`.
+
+        Raises:
+            ValueError: if x is not `(B, 2)`.
+
+        >>> grid = torch.cartesian_prod(torch.linspace(-3, 3, 121), torch.linspace(-4, 4, 121))
+        >>> total = Curve(0.2).log_p_x(grid).exp().sum() * (6 / 120) * (8 / 120)
+        >>> bool((total - 1).abs() < 1e-4)
+        True
+        """
+        step = self.grid[1] - self.grid[0]
+        return torch.logsumexp(self.log_joint_on_grid(x), dim=1) + step.log()
+
+    def posterior_on_grid(self, x: Float[Tensor, "B 2"]) -> Float[Tensor, "B G"]:
+        """Density p(z|x) at every grid point, `(B, G)`; sums to 1 when multiplied by the step."""
+        step = self.grid[1] - self.grid[0]
+        return torch.softmax(self.log_joint_on_grid(x), dim=1) / step

@@ -1,0 +1,265 @@
+"""Encoder and decoder networks that return distributions, and the autoencoder made of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vae_tutorial.distributions import Bernoulli, Normal, standard_normal
+
+
+def mlp(
+    sizes: Sequence[int],
+    *,
+    activation: type[nn.Module] = nn.ReLU,
+    generator: torch.Generator | None = None,
+) -> nn.Sequential:
+    """A multilayer perceptron: linear layers of the given sizes with `activation` between them.
+
+    Weights and biases start uniform in ±1/√fan_in, as `torch.nn.Linear` does, but drawn from
+    `generator`.
+
+    Args:
+        sizes: input, hidden and output widths.
+        activation: class of the activation between the layers (none after the last).
+        generator: source of the initial weights; None uses torch's global generator.
+
+    Raises:
+        ValueError: if there are fewer than two sizes or one is not positive.
+
+    >>> mlp([784, 400, 40])
+    Sequential(
+      (0): Linear(in_features=784, out_features=400, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=400, out_features=40, bias=True)
+    )
+    """
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise ValueError(f"sizes must be two or more positive widths, got {list(sizes)}")
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(sizes):
+        # skip_init: the default initialization would draw from the global generator.
+        layer = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
+        bound = 1 / math.sqrt(fan_in)
+        nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        layers += [layer, activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+class GaussianEncoder(nn.Module):
+    """q(z|x) = N(μ(x), diag σ(x)²): one network emits μ and log σ².
+
+    Args:
+        data_dim: D.
+        hidden: widths of the hidden layers.
+        latent_dim: d.
+        activation, generator: as for `mlp`.
+
+    Source: Kingma and Welling (2014), appendix C.2.
+
+    >>> GaussianEncoder(784, [400], 20)(torch.zeros(5, 784)).loc.shape
+    torch.Size([5, 20])
+    """
+
+    def __init__(
+        self,
+        data_dim: int,
+        hidden: Sequence[int],
+        latent_dim: int,
+        *,
+        activation: type[nn.Module] = nn.ReLU,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.data_dim, self.latent_dim = data_dim, latent_dim
+        self.net = mlp(
+            [data_dim, *hidden, 2 * latent_dim], activation=activation, generator=generator
+        )
+
+    def forward(self, x: Float[Tensor, "*batch D"]) -> Normal:
+        """q(z|x) with parameters of shape `(*batch, d)`; ValueError for the wrong width."""
+        if x.shape[-1] != self.data_dim:
+            raise ValueError(f"x must be (*batch, {self.data_dim}), got {tuple(x.shape)}")
+        loc, logvar = self.net(x).chunk(2, dim=-1)
+        return Normal(loc, (0.5 * logvar).exp())  # σ = exp(½ log σ²), positive by construction
+
+
+class BernoulliDecoder(nn.Module):
+    """p(x|z) = Π_j Bernoulli(x_j; π_j(z)): the network emits logits.
+
+    Args:
+        latent_dim: d.
+        hidden: widths of the hidden layers.
+        data_dim: D.
+        activation, generator: as for `mlp`.
+
+    Source: Kingma and Welling (2014), appendix C.1.
+
+    >>> BernoulliDecoder(20, [400], 784)(torch.zeros(5, 20)).probs.shape
+    torch.Size([5, 784])
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        hidden: Sequence[int],
+        data_dim: int,
+        *,
+        activation: type[nn.Module] = nn.ReLU,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.data_dim, self.latent_dim = data_dim, latent_dim
+        self.net = mlp([latent_dim, *hidden, data_dim], activation=activation, generator=generator)
+
+    def forward(self, z: Float[Tensor, "*batch d"]) -> Bernoulli:
+        """p(x|z) with logits of shape `(*batch, D)`; ValueError for the wrong width."""
+        _check_latent(z, self.latent_dim)
+        return Bernoulli(self.net(z))
+
+
+class GaussianDecoder(nn.Module):
+    """p(x|z) = N(x; m(z), diag σ²), with σ fixed, learned and shared, or a network's output.
+
+    Args:
+        latent_dim: d.
+        hidden: widths of the hidden layers.
+        data_dim: D.
+        scale: "fixed" keeps σ = `sigma`; "shared" learns one σ for all pixels, starting there;
+            "per-pixel" lets the network emit log σ² for each pixel, starting near `sigma`.
+        sigma: the (initial) standard deviation, positive.
+        mean: "linear" leaves the mean unconstrained; "sigmoid" keeps it in (0, 1).
+        min_sigma: lower bound of a learned σ. Without one the likelihood is unbounded: a σ that
+            shrinks on a pixel that is reproduced exactly wins without end.
+        activation, generator: as for `mlp`.
+
+    Raises:
+        ValueError: for an unknown `scale` or `mean`, or a `sigma` that is not positive.
+
+    Source: Kingma and Welling (2014), appendix C.2; Rybkin, Daniilidis and Levine (2021) for the
+        shared σ.
+
+    >>> GaussianDecoder(2, [16], 3, scale="shared", sigma=0.5)(torch.zeros(5, 2)).scale[0]
+    tensor([0.5000, 0.5000, 0.5000], grad_fn=<SelectBackward0>)
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        hidden: Sequence[int],
+        data_dim: int,
+        *,
+        scale: Literal["fixed", "shared", "per-pixel"] = "fixed",
+        sigma: float = 1.0,
+        mean: Literal["linear", "sigmoid"] = "linear",
+        min_sigma: float = 1e-3,
+        activation: type[nn.Module] = nn.ReLU,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if scale not in ("fixed", "shared", "per-pixel"):
+            raise ValueError(f"scale must be 'fixed', 'shared' or 'per-pixel', got {scale!r}")
+        if mean not in ("linear", "sigmoid"):
+            raise ValueError(f"mean must be 'linear' or 'sigmoid', got {mean!r}")
+        if not sigma > min_sigma > 0:
+            raise ValueError(f"need sigma > min_sigma > 0, got {sigma} and {min_sigma}")
+        self.data_dim, self.latent_dim = data_dim, latent_dim
+        self.scale, self.mean, self.min_sigma = scale, mean, min_sigma
+        outputs = 2 * data_dim if scale == "per-pixel" else data_dim
+        self.net = mlp([latent_dim, *hidden, outputs], activation=activation, generator=generator)
+        log_excess = torch.tensor(math.log(sigma - min_sigma))
+        if scale == "fixed":
+            self.register_buffer("log_excess", log_excess)
+        else:
+            self.log_excess = nn.Parameter(log_excess)
+
+    def forward(self, z: Float[Tensor, "*batch d"]) -> Normal:
+        """p(x|z) with parameters of shape `(*batch, D)`; ValueError for the wrong width."""
+        _check_latent(z, self.latent_dim)
+        out = self.net(z)
+        if self.scale == "per-pixel":
+            out, half_logvar = out.chunk(2, dim=-1)
+            log_excess = self.log_excess + half_logvar
+        else:
+            log_excess = self.log_excess.expand(self.data_dim)
+        loc = out.sigmoid() if self.mean == "sigmoid" else out
+        return Normal(loc, self.min_sigma + log_excess.exp())
+
+
+class VAE(nn.Module):
+    """Encoder and decoder around the prior N(0, I).
+
+    Args:
+        encoder: maps x `(*batch, D)` to q(z|x).
+        decoder: maps z `(*batch, d)` to p(x|z).
+
+    Raises:
+        ValueError: if the two disagree about D or d.
+
+    >>> g = torch.Generator().manual_seed(0)
+    >>> vae = VAE(GaussianEncoder(64, [32], 2, generator=g), BernoulliDecoder(2, [32], 64))
+    >>> vae.decode(vae.prior.sample(3)).probs.shape
+    torch.Size([3, 64])
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        ours, theirs = (
+            (encoder.data_dim, encoder.latent_dim),
+            (decoder.data_dim, decoder.latent_dim),
+        )
+        if ours != theirs:
+            raise ValueError(f"encoder and decoder must agree on (D, d), got {ours} and {theirs}")
+        self.encoder, self.decoder = encoder, decoder
+        self.data_dim, self.latent_dim = ours
+
+    @property
+    def prior(self) -> Normal:
+        """p(z) = N(0, I) over `(d,)`, on the device of the parameters."""
+        like = next(self.parameters())
+        return standard_normal(self.latent_dim, dtype=like.dtype, device=like.device)
+
+    def encode(self, x: Float[Tensor, "*batch D"]) -> Normal:
+        """q(z|x)."""
+        return self.encoder(x)
+
+    def decode(self, z: Float[Tensor, "*batch d"]) -> Bernoulli | Normal:
+        """p(x|z)."""
+        return self.decoder(z)
+
+
+def bernoulli_vae(
+    data_dim: int,
+    hidden: Sequence[int],
+    latent_dim: int,
+    *,
+    generator: torch.Generator | None = None,
+) -> VAE:
+    """The book's default network: D–hidden–d, mirrored, ReLU, Bernoulli decoder on logits.
+
+    Args:
+        data_dim: D.
+        hidden: widths of the encoder's hidden layers; the decoder has them in reverse.
+        latent_dim: d.
+        generator: source of the initial weights.
+
+    >>> vae = bernoulli_vae(784, [400], 20)
+    >>> sum(p.numel() for p in vae.parameters())
+    652824
+    """
+    return VAE(
+        GaussianEncoder(data_dim, hidden, latent_dim, generator=generator),
+        BernoulliDecoder(latent_dim, list(hidden)[::-1], data_dim, generator=generator),
+    )
+
+
+def _check_latent(z: Tensor, latent_dim: int) -> None:
+    if z.shape[-1] != latent_dim:
+        raise ValueError(f"z must be (*batch, {latent_dim}), got {tuple(z.shape)}")
