@@ -1,0 +1,388 @@
+"""Execute the book's notebooks and bring them into their one committed form.
+
+    python tools/notebooks.py run [FILES]     execute from top to bottom, then write the normal form
+    python tools/notebooks.py tidy [FILES]    write the normal form without executing (prose changed, code did not)
+    python tools/notebooks.py check [FILES]   is each file in its normal form, and does it keep the rules?
+
+Without files: every notebook of book/. Running twice on one machine leaves no difference. The rules
+are those of `problems`, and the tests call the same functions. MNIST is found as the package finds it
+(VAE_TUTORIAL_DATA, VAE_TUTORIAL_MNIST); OMP_NUM_THREADS is handed on to the kernel.
+"""
+
+import argparse
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+import subprocess
+import symtable
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parent.parent
+BOOK = ROOT / "book"
+COLOURS = 128  # in a stored picture
+MAX_BYTES = 1_000_000
+MAX_LINES = 25  # of a code cell: what a reader can hold in the head
+MAX_UNCOMPARED = 2  # cells per notebook whose text output is not compared
+UNCOMPARED_REASON = "# not compared:"
+
+CELL_METADATA = ("tags", "cellView", "jupyter", "mystnb")
+TAGS = {
+    "remove-cell": "the set-up cell",
+    "hide-input": "code folded on the page",
+    "hide-output": "output folded on the page",
+    "hide-cell": "both folded on the page",
+    "remove-input": "only the output is on the page",
+    "remove-output": "only the code is on the page",
+    "exercise": "a stub that the reader fills in",
+    "solution": "its folded answer",
+    "trained-picture": "shows a trained model: only presence and size of the picture are compared",
+    "live-only": "needs a kernel",
+    "nbval-check-output": "compared even where the data are a stand-in",
+    "nbval-ignore-output": f"text not compared; says why in a comment `{UNCOMPARED_REASON} …`",
+}
+ADDRESS = re.compile(r"(?<![A-Za-z0-9+/=])0x[0-9a-fA-F]{6,}")
+MACHINE_PATH = re.compile(
+    r"(?<![A-Za-z0-9+/=.:])/(?:home|root|tmp|Users|content|work|private|var|opt|mnt|usr)/[\w.]"
+)
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+# ------------------------------------------------------------------------------ the set-up cell
+def repository():
+    """The address of the repository, said once: in _config.yml."""
+    text = (ROOT / "_config.yml").read_text(encoding="utf8")
+    return re.search(r"^repository:\n(?:[ #].*\n)*?  url: *(\S+)", text, re.M)[1].strip("\"'")
+
+
+def setup_cell():
+    """The first code cell of every notebook. On Colab it installs the package, elsewhere it does nothing."""
+    return (
+        "try:\n"
+        "    import vae_tutorial\n"
+        "except ModuleNotFoundError:  # on Colab\n"
+        f'    %pip install -q "vae-tutorial @ git+{repository()}"'
+    )
+
+
+# ------------------------------------------------------------------------------ the normal form
+def quantize(image):
+    """The picture as it is stored: opaque on white, at most 128 colours."""
+    from PIL import Image
+
+    if image.mode == "P" and "transparency" not in image.info and len(image.getcolors()) <= COLOURS:
+        return image
+    if image.mode != "RGB":
+        image = image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        image = white
+    return image.quantize(COLOURS, dither=Image.Dither.NONE)
+
+
+def decode_png(data):
+    """The picture in an output, from base64."""
+    from PIL import Image
+
+    return Image.open(io.BytesIO(base64.b64decode(data)))
+
+
+def canonical_png(data):
+    image = decode_png(data)
+    small = quantize(image)
+    if small is image:  # already in its normal form: the bytes stay, whatever zlib is installed
+        return "".join(data.split()) + "\n"
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode() + "\n"
+
+
+def collapse(text):
+    """What a terminal shows in the end: `\\r` starts the line again (the rule that nbval applies)."""
+    return re.sub(r"^.*\r(?=[^\n])", "", text, flags=re.MULTILINE)
+
+
+def canonical_outputs(outputs, count):
+    """Streams merged, counts set, no metadata; a widget view goes where a page has something else."""
+    merged, streams = [], {}
+    for output in outputs:
+        if output.output_type == "stream":
+            if output.name in streams:
+                streams[output.name].text += output.text
+                continue
+            streams[output.name] = output
+        elif output.output_type in ("execute_result", "display_data"):
+            output.metadata = {}
+            if output.output_type == "execute_result":
+                output.execution_count = count
+            data = output.data
+            if "text/html" in data or "image/png" in data:
+                data.pop(WIDGET, None)
+            if "image/png" in data:
+                data["image/png"] = canonical_png(data["image/png"])
+        merged.append(output)
+    for output in streams.values():
+        output.text = collapse(output.text)
+    return merged
+
+
+def canonical(nb):
+    """The normal form of a notebook. Does not change its argument; applied twice it changes nothing."""
+    nb = nbformat.from_dict(json.loads(json.dumps(nb)))
+    vae = nb.metadata.get("vae")
+    nb.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+        | ({"vae": vae} if vae else {})
+    )
+    nb.nbformat, nb.nbformat_minor = 4, 5
+    count, ids = 0, set()
+    for position, cell in enumerate(nb.cells):
+        for key in set(cell.metadata) - set(CELL_METADATA):
+            del cell.metadata[key]
+        if cell.metadata.get("tags") == []:
+            del cell.metadata["tags"]
+        cell.source = cell.source.rstrip()
+        while not cell.get("id") or cell.id in ids:
+            text = f"{position}:{cell.get('id')}:{cell.source}"
+            cell.id = hashlib.sha256(text.encode()).hexdigest()[:8]
+        ids.add(cell.id)
+        if cell.cell_type == "code":
+            if cell.execution_count is not None:  # a cell that was never run stays so, and fails
+                count += 1
+                cell.execution_count = count
+            cell.outputs = canonical_outputs(cell.outputs, count)
+    return nb
+
+
+def text_of(nb):
+    """The notebook as the text of its file."""
+    return nbformat.writes(nb, version=4).rstrip("\n") + "\n"
+
+
+# ------------------------------------------------------------------------------ the rules
+def tags(cell):
+    return set(cell.metadata.get("tags", []))
+
+
+def problems(nb):
+    """Every rule of the book that a notebook breaks, as sentences; a good notebook has none."""
+    found = []
+    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+    if not code or code[0].source != setup_cell():
+        found.append("the first code cell is not the canonical set-up cell")
+    elif tags(code[0]) != {"remove-cell"}:
+        found.append("the set-up cell must carry the tag remove-cell and no other")
+    if any("load_mnist" in cell.source for cell in code) and not _uses_mnist(nb):
+        found.append('load_mnist is used, but the metadata lack "vae": {"data": "mnist"}')
+    uncompared = [cell for cell in code if "nbval-ignore-output" in tags(cell)]
+    if len(uncompared) > MAX_UNCOMPARED:
+        found.append(
+            f"{len(uncompared)} cells carry nbval-ignore-output, at most {MAX_UNCOMPARED} may"
+        )
+    for number, cell in enumerate(code, 1):
+        found += [f"code cell {number}: {text}" for text in _cell_problems(cell)]
+    found += _markdown_problems(nb)
+    found += exercise_leaks(nb)
+    if len(text_of(nb).encode()) > MAX_BYTES:
+        found.append(f"larger than {MAX_BYTES // 1000} KB")
+    return found
+
+
+def _uses_mnist(nb):
+    return nb.metadata.get("vae", {}).get("data") == "mnist"
+
+
+def _cell_problems(cell):
+    found = []
+    if not cell.source.strip():
+        found.append("empty")
+    elif cell.execution_count is None:
+        found.append("never run: nbval would compare nothing")
+    if cell.source.count("\n") + 1 > MAX_LINES:
+        found.append(f"{cell.source.count(chr(10)) + 1} lines, at most {MAX_LINES}")
+    if unknown := sorted(tags(cell) - set(TAGS)):
+        found.append(f"unknown tag {', '.join(unknown)}; known are {', '.join(TAGS)}")
+    if "nbval-ignore-output" in tags(cell) and UNCOMPARED_REASON not in cell.source:
+        found.append(f"nbval-ignore-output without a reason (a comment `{UNCOMPARED_REASON} …`)")
+    if path := MACHINE_PATH.search(cell.source):
+        found.append(f"a machine's path in the source: {path[0]}")
+    for output in cell.outputs:
+        found += _output_problems(cell, output)
+    return found
+
+
+def _output_problems(cell, output):
+    if output.output_type == "error":
+        return [f"a stored error: {output.ename}"]
+    if output.get("name") == "stderr":
+        return [f"output on stderr: {output.text.strip()[:80]}"]
+    data = {"text/plain": output.text} if output.output_type == "stream" else output.data
+    found = []
+    for mime, value in data.items():
+        if not mime.startswith(("text/", "image/svg")):
+            continue
+        for what, pattern in (("a memory address", ADDRESS), ("a machine's path", MACHINE_PATH)):
+            if hit := pattern.search(value):
+                found.append(f"{what} in the output: {hit[0]}")
+    for line in data.get("text/plain", "").split("\n"):
+        if line.startswith("✗"):
+            found.append(f"a claim that does not hold: {line}")
+        if line.startswith("·") and "not checked" in line:
+            found.append(f"run on the stand-in, not on MNIST: {line}")
+    if WIDGET in data:
+        found.append("a widget without a picture or page form")
+    if "image/png" in data and "text/html" not in data:
+        mystnb = cell.metadata.get("mystnb", {})
+        if not str(mystnb.get("image", {}).get("alt", "")).strip():
+            found.append("a picture without alternative text (metadata mystnb.image.alt)")
+        if not str(mystnb.get("figure", {}).get("caption", "")).strip():
+            found.append("a picture without a caption (metadata mystnb.figure.caption)")
+    return found
+
+
+def _markdown_problems(nb):
+    """What Colab or the page would show as raw text."""
+    found = []
+    for cell in nb.cells:
+        if cell.cell_type != "markdown":
+            continue
+        if path := MACHINE_PATH.search(cell.source):
+            found.append(f"a machine's path in the text: {path[0]}")
+        for what, pattern in (
+            ("a backtick directive (use a colon fence)", r"^`{3,}\{"),
+            ("the role {doc} (use a link)", r"\{doc\}`"),
+            ("the role {glue}", r"\{glue[:\w]*\}`"),
+            ("a bare align (use $$\\begin{aligned}…$$)", r"^\\begin\{align\*?\}"),
+        ):
+            if re.search(pattern, cell.source, re.M):
+                found.append(f"{what} in: {cell.source.strip().splitlines()[0][:60]}")
+    return found
+
+
+def names(source):
+    """The global names that a cell binds, and those that it reads: two sets."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    bound, read = set(), set()
+
+    def visit(table, top):
+        for symbol in table.get_symbols():
+            here = top or symbol.is_declared_global()
+            if here and (symbol.is_assigned() or symbol.is_imported()):
+                bound.add(symbol.get_name())
+            if symbol.is_referenced() and (top or symbol.is_global()):
+                read.add(symbol.get_name())
+        for child in table.get_children():
+            visit(child, False)
+
+    visit(symtable.symtable(TransformerManager().transform_cell(source), "cell", "exec"), True)
+    return bound, read
+
+
+def exercise_leaks(nb):
+    """Names that a cell reads although their last value comes from an exercise or a solution.
+
+    A reader may skip every exercise, and "run all" must still work.
+    """
+    found, owner = [], {}
+    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code, 1):
+        bound, read = names(cell.source)
+        if tags(cell) & {"exercise", "solution"}:
+            owner |= dict.fromkeys(bound, number)
+            continue
+        for name in sorted((read - bound) & set(owner)):
+            found.append(
+                f"code cell {number}: uses `{name}`, which is bound in the exercise of code cell "
+                f"{owner[name]}"
+            )
+        for name in bound:
+            owner.pop(name, None)
+    return found
+
+
+def check(path):
+    """What is wrong with a committed notebook, as sentences."""
+    text = path.read_text(encoding="utf8")
+    nb = nbformat.reads(text, as_version=4)
+    try:
+        nbformat.validate(json.loads(text))
+    except nbformat.ValidationError as error:
+        return [f"not a valid notebook: {error.message}"]
+    found = problems(nb)
+    if text != text_of(canonical(nb)):
+        found.insert(0, "not in its normal form: python tools/notebooks.py tidy FILE mends it")
+    return found
+
+
+# ------------------------------------------------------------------------------ execution
+def execute(nb):
+    """Run every cell in an empty folder and store what it shows."""
+    from nbclient import NotebookClient
+
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    nb.metadata["kernelspec"] = {
+        "display_name": "Python 3",
+        "language": "python",
+        "name": "python3",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        NotebookClient(
+            nb,
+            timeout=1800,
+            startup_timeout=180,
+            kernel_name="python3",
+            record_timing=False,
+            store_widget_state=False,
+            resources={"metadata": {"path": folder}},
+        ).execute(stderr=subprocess.DEVNULL)  # of the kernel's own process, not of the cells
+        left = sorted(os.listdir(folder))
+    if left:
+        raise RuntimeError(f"the notebook left files in the working directory: {', '.join(left)}")
+    return nb
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("task", choices=["run", "tidy", "check"])
+    parser.add_argument("files", nargs="*", type=Path, help="default: every notebook of book/")
+    args = parser.parse_args(argv)
+    bad = 0
+    for path in args.files or sorted(BOOK.glob("*.ipynb")):
+        start = time.perf_counter()
+        if args.task == "check":
+            found = check(path)
+        else:
+            nb = nbformat.read(path, as_version=4)
+            if args.task == "run":
+                try:
+                    nb = execute(nb)
+                except Exception as error:  # of any kind: the notebook stays as it was
+                    print(f"{path.name}: not written, it does not run\n{error}")
+                    bad += 1
+                    continue
+            nb = canonical(nb)
+            path.write_text(text_of(nb), encoding="utf8")
+            found = problems(nb)
+        bad += bool(found)
+        size = path.stat().st_size // 1024
+        print(f"{path.name}: {args.task}, {size} KB, {time.perf_counter() - start:.1f} s")
+        for text in found:
+            print(f"  {text}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
