@@ -1,0 +1,105 @@
+"""Posters of the interactive figures, and stored figures brought up to date without a kernel.
+
+    python tools/figures.py posters [ElboBar …]      redraw the posters (needs Chromium)
+    python tools/figures.py refresh [NOTEBOOK …]     write the present modules into notebooks
+    python tools/figures.py check [NOTEBOOK …]       fail if a stored figure is stale
+
+Without names: all figures, and all notebooks of the book. After a change of a module, of `lib.js`
+or of `figure.css`: posters, then refresh.
+"""
+
+import argparse
+import io
+import os
+import pathlib
+import shutil
+import sys
+
+import nbformat
+from PIL import Image
+
+from vae_tutorial import explore
+from vae_tutorial.explore import page as stored
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+POSTERS = ROOT / "vae_tutorial" / "explore" / "posters"
+WIDTH, SCALE, COLOURS = 704, 2, 64
+
+
+def chromium() -> str | None:
+    """Return the path of Chromium, or None where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+def quantise(png: bytes) -> bytes:
+    """Return a PNG with an opaque white ground and a small palette."""
+    image = Image.open(io.BytesIO(png)).convert("RGBA")
+    ground = Image.new("RGBA", image.size, "white")
+    ground.alpha_composite(image)
+    small = ground.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    out = io.BytesIO()
+    small.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def posters(names: list[str]) -> None:
+    """Draw each figure in its first state, as it prints, and store the picture as its poster."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        for name in names or list(explore.FIGURES):
+            path = POSTERS / f"{explore.FIGURES[name]}.png"
+            if not path.exists():
+                path.write_bytes(quantise(_blank()))
+            page = browser.new_page(
+                viewport={"width": WIDTH + 16, "height": 1600}, device_scale_factor=SCALE
+            )
+            page.emulate_media(media="print", reduced_motion="reduce")
+            page.set_content(
+                f"<!doctype html><body style='margin:8px'>{explore.static_html(name)}</body>"
+            )
+            page.wait_for_selector("div.vf[data-live] .vf-box")
+            page.wait_for_timeout(800)
+            path.write_bytes(quantise(page.locator(".vf-box").screenshot()))
+            page.close()
+            print(f"{name}: {path.relative_to(ROOT)}, {path.stat().st_size / 1024:.0f} KB")
+        browser.close()
+
+
+def _blank() -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (2, 2), "white").save(out, "PNG")
+    return out.getvalue()
+
+
+def notebooks(paths: list[str], *, write: bool) -> int:
+    """Refresh or check notebooks; return how many stored figures were stale."""
+    stale = 0
+    for path in map(pathlib.Path, paths or sorted(map(str, (ROOT / "book").glob("*.ipynb")))):
+        nb = nbformat.read(path, as_version=4)
+        moved = stored.refresh(nb)
+        stale += moved
+        if moved and write:
+            nbformat.write(nb, path)
+        if moved:
+            print(f"{path}: {moved} {'refreshed' if write else 'stale'}")
+    return stale
+
+
+def main(argv: list[str]) -> int:
+    """Run one of the three commands."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=["posters", "refresh", "check"])
+    parser.add_argument("names", nargs="*")
+    given = parser.parse_args(argv)
+    if given.command == "posters":
+        posters(given.names)
+        return 0
+    stale = notebooks(given.names, write=given.command == "refresh")
+    return int(bool(stale) and given.command == "check")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,61 @@
+"""Interactive figures: one Python class and one ES module each.
+
+The classes are loaded when they are first asked for, because they need anywidget; `refresh` and
+`page_html` do not.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from vae_tutorial.explore.page import page_html, refresh, stored_figures
+
+if TYPE_CHECKING:
+    from vae_tutorial.explore.draw_digit import DrawDigit
+    from vae_tutorial.explore.elbo_bar import ElboBar
+    from vae_tutorial.explore.figure import Figure
+
+FIGURES = {"ElboBar": "elbo_bar", "DrawDigit": "draw_digit"}
+
+__all__ = [
+    "FIGURES",
+    "DrawDigit",
+    "ElboBar",
+    "Figure",
+    "page_html",
+    "refresh",
+    "static_html",
+    "stored_figures",
+]
+
+
+def static_html(name: str) -> str:
+    """Return a figure in its first state as HTML, for a page that is not a notebook (the cover).
+
+    Args:
+        name: the name of the class.
+
+    Raises:
+        ValueError: there is no figure of that name.
+
+    >>> static_html("ElboBar").startswith('<div class="vf" data-vaefig="')
+    True
+    """
+    if name not in FIGURES:
+        raise ValueError(
+            f"there is no interactive figure {name!r}: choose one of {', '.join(FIGURES)}"
+        )
+    return __getattr__(name)().static_html()
+
+
+def __getattr__(name: str) -> Any:
+    """Import the class of a figure at its first use."""
+    from importlib import import_module
+
+    module = "figure" if name == "Figure" else FIGURES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{module}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the lazy names too."""
+    return sorted(__all__)
