@@ -41,7 +41,7 @@ for snippet in {snippets}:
 
 @pytest.fixture(scope="session")
 def reader_errors():
-    """`reader_errors([snippet, …])`: for each snippet the error a reader sees, "" where there is none.
+    """`reader_errors([snippet, …])`: for each snippet the error a reader sees, or "".
 
     One process runs them all, so that a dozen cost one start. Each starts from nothing. An error
     reads "ValueError: images must lie in …".

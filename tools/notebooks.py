@@ -1,12 +1,12 @@
 """Execute the book's notebooks and bring them into their one committed form.
 
-    python tools/notebooks.py run [FILES]     execute from top to bottom, then write the normal form
-    python tools/notebooks.py tidy [FILES]    write the normal form without executing (prose changed, code did not)
-    python tools/notebooks.py check [FILES]   is each file in its normal form, and does it keep the rules?
+    python tools/notebooks.py run [FILES]     execute, then write the normal form
+    python tools/notebooks.py tidy [FILES]    write the normal form only (prose changed, code did not)
+    python tools/notebooks.py check [FILES]   is it in its normal form, and does it keep the rules?
 
 Without files: every notebook of book/. Running twice on one machine leaves no difference. The rules
-are those of `problems`, and the tests call the same functions. MNIST is found as the package finds it
-(VAE_TUTORIAL_DATA, VAE_TUTORIAL_MNIST); OMP_NUM_THREADS is handed on to the kernel.
+are those of `problems`, and the tests call the same functions. MNIST is found as the package finds
+it (VAE_TUTORIAL_DATA, VAE_TUTORIAL_MNIST); OMP_NUM_THREADS is handed on to the kernel.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def repository():
 
 
 def setup_cell():
-    """The first code cell of every notebook. On Colab it installs the package, elsewhere it does nothing."""
+    """The first code cell of every notebook: on Colab it installs the package, else nothing."""
     return (
         "try:\n"
         "    import vae_tutorial\n"
@@ -105,12 +105,12 @@ def canonical_png(data):
 
 
 def collapse(text):
-    """What a terminal shows in the end: `\\r` starts the line again (the rule that nbval applies)."""
+    """What a terminal shows in the end: `\\r` starts the line again, by nbval's own rule."""
     return re.sub(r"^.*\r(?=[^\n])", "", text, flags=re.MULTILINE)
 
 
 def canonical_outputs(outputs, count):
-    """Streams merged, counts set, no metadata; a widget view goes where a page has something else."""
+    """Streams merged, counts set, no metadata; no widget view beside what a page can show."""
     merged, streams = [], {}
     for output in outputs:
         if output.output_type == "stream":
@@ -134,7 +134,7 @@ def canonical_outputs(outputs, count):
 
 
 def canonical(nb):
-    """The normal form of a notebook. Does not change its argument; applied twice it changes nothing."""
+    """The normal form of a notebook, a new object; the normal form of it is itself."""
     nb = nbformat.from_dict(json.loads(json.dumps(nb)))
     vae = nb.metadata.get("vae")
     nb.metadata = nbformat.from_dict(
