@@ -8,7 +8,7 @@ with one row for each example.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from torch import Tensor
 from vae_tutorial.distributions import Bernoulli, Normal, kl_normal
 
 
+@runtime_checkable
 class LatentVariableModel(Protocol):
     """What the objectives ask of a model: p(z) and p(x|z)."""
 
