@@ -1,0 +1,208 @@
+"""Train the book's checkpoints again and write down what the stored weights measure.
+
+    python tools/checkpoints.py             all of them
+    python tools/checkpoints.py NAME …      these
+    python tools/checkpoints.py --list      what there is
+
+A recipe is a function that builds and trains a model, and a function that measures it. To add one,
+write both at the end of the list below; nothing else has to know. Same seed, same bits on the same
+kind of processor; elsewhere the numbers of a training run differ by some tenths of a nat.
+"""
+
+import argparse
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from vae_tutorial import checkpoints
+from vae_tutorial.data import ImageData, load_mnist
+from vae_tutorial.diagnostics import active_units
+from vae_tutorial.models import VAE, BernoulliDecoder, GaussianEncoder, bernoulli_vae
+from vae_tutorial.training import evaluate, fit
+
+
+@dataclass(frozen=True)
+class Number:
+    """A measured number, and by how much a second measurement of the same weights may differ."""
+
+    value: float
+    tolerance: float
+    unit: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one checkpoint comes about.
+
+    Args:
+        about: architecture, optimizer, epochs and seed, in one sentence.
+        data: loads what it is trained and measured on.
+        train: data → the trained model, and its history: lists with one value per epoch.
+        measure: model, data → its numbers; called again by the tests on the stored weights.
+    """
+
+    about: str
+    data: Callable[[], ImageData]
+    train: Callable[[ImageData], tuple[VAE, dict[str, list[float]]]]
+    measure: Callable[[VAE, ImageData], dict[str, Number]]
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def train_bernoulli(
+    data: ImageData, hidden: list[int], latent_dim: int, *, epochs: int, seed: int, **options
+) -> tuple[VAE, dict[str, list[float]]]:
+    """The book's default network, with the test −ELBO (one sample) after each epoch."""
+    generator = seeded(seed)
+    model = bernoulli_vae(data.train.shape[1], hidden, latent_dim, generator=generator)
+    test = []
+
+    def on_epoch(epoch, history):
+        test.append(-float(evaluate(model, data.test, generator=seeded(1)).elbo.mean()))
+
+    history = fit(
+        model, data.train, epochs=epochs, generator=generator, on_epoch=on_epoch, **options
+    )
+    return model, {
+        "train_minus_elbo": history.loss,
+        "train_kl": history.kl,
+        "test_minus_elbo": test,
+    }
+
+
+@torch.no_grad()
+def measure_bernoulli(model: VAE, data: ImageData) -> dict[str, Number]:
+    """ELBO and its terms on the test images, with z sampled and, wrongly, with z at the mean."""
+    samples = max(10, 100_000 // len(data.test))
+    terms = evaluate(model, data.test, samples=samples, generator=seeded(1))
+    at_mean = torch.cat(
+        [model.decode(model.encode(x).loc).log_prob(x) for x in data.test.split(1000)]
+    )
+    on = f"on the {len(data.test):,} test images of {data.name}"
+    sampled = f"{on}, average over {samples} samples of z each, generator seed 1"
+    # The same stream of noise gives the same number to 1e-3. The tolerance leaves room for another
+    # stream: it is about four standard errors of the Monte Carlo average.
+    return {
+        "test_minus_elbo": Number(-terms.elbo.mean().item(), 0.1, "nats", f"−ELBO {sampled}"),
+        "test_reconstruction": Number(
+            terms.reconstruction.mean().item(), 0.1, "nats", f"E_q[log p(x|z)] {sampled}"
+        ),
+        "test_kl": Number(terms.kl.mean().item(), 0.005, "nats", f"KL(q(z|x)‖p(z)) {on}, exact"),
+        "test_minus_elbo_at_mean": Number(
+            (terms.kl - at_mean).mean().item(),
+            0.005,
+            "nats",
+            f"−ELBO {on}, evaluated wrongly, at z = μ(x) instead of samples",
+        ),
+        "active_units": Number(
+            active_units(model, data.test).active.sum().item(),
+            0,
+            "dimensions of z",
+            f"dimensions whose posterior mean varies by more than 0.01 {on}",
+        ),
+    }
+
+
+def train_draw_digit(data: ImageData) -> tuple[VAE, dict[str, list[float]]]:
+    """Two latent dimensions, and small enough to travel inside a page."""
+    generator = seeded(0)
+    model = VAE(
+        GaussianEncoder(784, [56, 56], 2, generator=generator),
+        BernoulliDecoder(2, [64, 80], 784, generator=generator),
+    )
+    history = fit(model, data.train, epochs=60, lr=3e-3, one_cycle=True, generator=generator)
+    return model, {"train_minus_elbo": history.loss, "train_kl": history.kl}
+
+
+# One entry per checkpoint. Interactive figures and chapters add theirs here.
+RECIPES: dict[str, Recipe] = {
+    "mnist_784_400_20": Recipe(
+        about=(
+            "784-400-20-400-784, ReLU, Bernoulli decoder on grey pixels; 20 epochs of MNIST's "
+            "60,000 training images, Adam, step size 1e-3, batches of 128, one sample of z, seed 0"
+        ),
+        data=load_mnist,
+        train=lambda data: train_bernoulli(data, [400], 20, epochs=20, seed=0),
+        measure=measure_bernoulli,
+    ),
+    "draw_digit": Recipe(
+        about=(
+            "encoder 784-56-56-2, decoder 2-64-80-784, ReLU, Bernoulli decoder on grey pixels; 60 "
+            "epochs of MNIST's 60,000 training images, Adam with one cycle of the step size up to "
+            "3e-3, batches of 128, one sample of z, seed 0. The interactive figure DrawDigit runs "
+            "it in the page"
+        ),
+        data=load_mnist,
+        train=train_draw_digit,
+        measure=measure_bernoulli,
+    ),
+}
+
+
+def build(name: str) -> None:
+    recipe = RECIPES[name]
+    data = recipe.data()
+    if recipe.data is load_mnist and not data.is_mnist:
+        sys.exit(f"{name} needs MNIST: run `make data` where there is a network")
+    print(f"{name}: {recipe.about}")
+    start = time.perf_counter()
+    model, history = recipe.train(data)
+    print(f"trained in {time.perf_counter() - start:.0f} s")
+    before = recipe.measure(model, data)
+    after = recipe.measure(checkpoints.round_to_float16(model), data)
+    about = checkpoints.save(
+        checkpoints.FOLDER / f"{name}.npz",
+        model,
+        {
+            "command": f"python tools/checkpoints.py {name}",
+            "recipe": recipe.about,
+            "data": repr(data),
+            "trained_with": f"torch {torch.__version__.partition('+')[0]}, Python "
+            f"{platform.python_version()}",
+            "numbers": {
+                key: {
+                    "value": round(number.value, 4),
+                    "tolerance": number.tolerance,
+                    "unit": number.unit,
+                    "what": number.what,
+                }
+                for key, number in after.items()
+            },
+            "before_rounding": {key: round(number.value, 4) for key, number in before.items()},
+            "history": {key: [round(v, 3) for v in values] for key, values in history.items()},
+        },
+    )
+    stored = recipe.measure(checkpoints.load(name), data)
+    if stored != after:
+        sys.exit(f"{name}: the stored weights do not measure what was written down")
+    for key, number in after.items():
+        print(f"  {key}: {number.value:.4f} {number.unit} (float32: {before[key].value:.4f})")
+    print(f"  {about['file']}: {about['bytes']:,} bytes")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Train the book's checkpoints again.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which; all by default")
+    parser.add_argument("--list", action="store_true", help="list the recipes and stop")
+    args = parser.parse_args(argv)
+    unknown = [name for name in args.names if name not in RECIPES]
+    if unknown:
+        parser.error(f"no recipe {', '.join(unknown)}; there are: {', '.join(RECIPES)}")
+    if args.list:
+        for name, recipe in RECIPES.items():
+            print(f"{name}: {recipe.about}")
+        return
+    torch.set_num_threads(1)  # the same bits, and no quarrel with whatever else is running
+    for name in args.names or RECIPES:
+        build(name)
+
+
+if __name__ == "__main__":
+    main()
