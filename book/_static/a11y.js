@@ -1,9 +1,28 @@
-// Small repairs to the theme's markup; each line names the axe rule it is for.
+// Small repairs to the theme's markup, each with the axe rule it is for; then what a page needs to
+// be read on a phone and on paper.
 document.addEventListener("DOMContentLoaded", () => {
   const each = (selector, repair) => document.querySelectorAll(selector).forEach(repair);
-  each(".search-button-field, details.hide > summary", (e) => { if (e.textContent.trim()) e.removeAttribute("aria-label"); }); // label-content-name-mismatch
+  each(".search-button-field", (e) => e.removeAttribute("aria-label")); // label-content-name-mismatch
   each(".theme-switch-button", (e) => e.setAttribute("aria-label", "Color mode: Light, Dark or System")); // label-content-name-mismatch
   each("#pst-primary-sidebar", (e) => { e.setAttribute("role", "complementary"); e.setAttribute("aria-label", "Book contents"); }); // region
   each(".citation-list", (e) => e.removeAttribute("role")); // aria-required-children
   each(".citation[role]", (e) => e.removeAttribute("role")); // aria-deprecated-role
+
+  // A formula within a line that is wider than its paragraph scrolls by itself.
+  const fit = () => each(".math > mjx-container:not([display])", (formula) => {
+    formula.classList.remove("wide");
+    const block = formula.closest("p, td, th, li, dd, figcaption, summary, h1, h2, h3, h4");
+    if (block && formula.offsetWidth > block.clientWidth + 1) formula.classList.add("wide");
+  });
+  window.MathJax?.startup?.promise?.then(fit);
+  window.addEventListener("load", () => window.MathJax?.startup?.promise?.then(fit));
+  window.addEventListener("resize", fit);
 });
+
+// On paper each fold is open: answers and solutions are part of the book.
+let folded = [];
+window.addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("main details:not([open])")];
+  folded.forEach((e) => { e.open = true; });
+});
+window.addEventListener("afterprint", () => folded.forEach((e) => { e.open = false; }));
