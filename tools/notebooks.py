@@ -1,7 +1,7 @@
 """Execute the book's notebooks and bring them into their one committed form.
 
     python tools/notebooks.py run [FILES]     execute, then write the normal form
-    python tools/notebooks.py tidy [FILES]    write the normal form only (prose changed, code did not)
+    python tools/notebooks.py tidy [FILES]    write the normal form only: code is unchanged
     python tools/notebooks.py check [FILES]   is it in its normal form, and does it keep the rules?
 
 Without files: every notebook of book/. Running twice on one machine leaves no difference. The rules
