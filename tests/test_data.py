@@ -766,6 +766,13 @@ def test_binarize_refuses_what_is_no_probability(wrong):
         data.binarize(torch.tensor([0.5, wrong]), generator=None)
 
 
+def test_binarize_speaks_to_readers(reader_errors):
+    make = "import torch; from vae_tutorial.data import binarize; "
+    assert reader_errors([make + "binarize(torch.tensor([0, 255]), generator=None)"]) == [
+        "ValueError: x must be a floating-point tensor, got torch.int64: divide by 255"
+    ]
+
+
 # ------------------------------------------------------------------------------- MNIST, where it is
 
 

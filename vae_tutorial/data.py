@@ -184,11 +184,13 @@ def binarize(
         generator: the source of the uniform noise.
 
     Raises:
-        ValueError: where a value of x is outside [0, 1] or not a number.
+        ValueError: where x is not floating-point, or a value is outside [0, 1] or not a number.
 
     >>> binarize(torch.tensor([0.0, 1.0]), generator=torch.Generator().manual_seed(0))
     tensor([0., 1.])
     """
+    if not x.is_floating_point():
+        raise ValueError(f"x must be a floating-point tensor, got {x.dtype}: divide by 255")
     if not bool(((x >= 0) & (x <= 1)).all()):
         raise ValueError(
             "x must lie in [0, 1], because each grey value is used as a probability; got "
