@@ -42,7 +42,7 @@ def claim(text, value, expected, tol, *, applies=True):
         ·  test -ELBO, nats: 171.2 here, not checked (the book, on MNIST: 103.6 ± 0.5)
     """
     value = float(value.detach() if hasattr(value, "detach") else value)
-    expected, tol = float(expected), float(tol)
+    expected, tol = float(expected) + 0.0, float(tol)  # + 0.0: no minus sign before a zero
     if not 0 < tol < float("inf"):
         raise ValueError(f"tol must be a positive number, got {tol}")
     if not abs(expected) < float("inf"):

@@ -37,6 +37,8 @@ LINES = {
 
 HATCHES = {"kl": "////", "gap": "...."}
 
+WIDTH = 6.25  # of a figure, in inches
+
 Array = np.ndarray | torch.Tensor
 
 
@@ -71,12 +73,12 @@ def _array(values):
     ).numpy()
 
 
-def _axes(ax, height=3.8):
+def _axes(ax, height=3.75):
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
 
-    return plt.subplots(figsize=(6.4, height))[1]
+    return plt.subplots(figsize=(WIDTH, height))[1]
 
 
 def _signed(number, digits):
@@ -128,7 +130,7 @@ def draw_images(
         top, left = k // columns * (height + gap), k % columns * (width + gap)
         sheet[top : top + height, left : left + width] = image.reshape(height, width)
     label_width = 1.3 if row_labels else 0.0  # inches
-    ax = _axes(ax, (6.4 - label_width) * sheet.shape[0] / sheet.shape[1] + 0.1)
+    ax = _axes(ax, (WIDTH - label_width) * sheet.shape[0] / sheet.shape[1] + 0.1)
     ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
     ax.grid(False)
     ax.set_xticks([])
