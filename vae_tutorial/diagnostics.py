@@ -106,7 +106,7 @@ def refine_posterior(
     q: Normal,
     *,
     steps: int = 300,
-    lr: float = 0.03,
+    lr: float = 0.05,
     samples: int = 10,
     generator: torch.Generator | None = None,
 ) -> Normal:

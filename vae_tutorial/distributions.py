@@ -27,7 +27,7 @@ class Normal:
         scale: standard deviation, positive, the shape of `loc` (or broadcastable to it).
 
     Raises:
-        ValueError: if the shapes do not agree or a standard deviation is not positive.
+        ValueError: if the shapes do not agree or a standard deviation is negative.
 
     >>> Normal(torch.zeros(5, 2), torch.ones(5, 2)).log_prob(torch.zeros(5, 2)).shape
     torch.Size([5])
@@ -46,8 +46,8 @@ class Normal:
                 "loc and scale must agree, with the event as last dimension: got loc "
                 f"{tuple(self.loc.shape)} and scale {tuple(self.scale.shape)}"
             )
-        # NaN passes here on purpose: `fit` explains a non-finite loss better than we could.
-        if (self.scale <= 0).any():
+        # Zero (an underflow) and NaN pass: the loss they give is not finite, and `fit` explains it.
+        if (self.scale < 0).any():
             raise ValueError(
                 f"scale must be positive, got min {self.scale.min():.3g}: it is a standard "
                 "deviation, not a logarithm"

@@ -1,0 +1,202 @@
+"""`fit` against a loop written out by hand, an exact optimum, and everything that can go wrong."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from vae_tutorial.data import load_digits
+from vae_tutorial.exact import ppca_maximum_likelihood
+from vae_tutorial.models import VAE, GaussianDecoder, GaussianEncoder, bernoulli_vae
+from vae_tutorial.training import History, NonFiniteLossError, evaluate, fit, progress
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def small(seed=0):
+    return bernoulli_vae(4, [8], 2, generator=seeded(seed))
+
+
+def patterns(n=300):
+    return torch.rand(n, 4, generator=seeded(9)).round()
+
+
+def test_fit_is_the_loop_written_out():
+    """eq-minibatch-elbo: torch.distributions, the same noise and Adam give the same weights."""
+    x, model, twin = patterns(), small(), small()
+    fit(model, x, epochs=2, batch_size=128, generator=seeded(1), show_progress=False)
+
+    g = seeded(1)
+    adam = torch.optim.Adam(twin.parameters(), lr=1e-3)
+    for _ in range(2):
+        for index in torch.randperm(300, generator=g).split(128):
+            batch = x[index]
+            loc, logvar = twin.encoder.net(batch).chunk(2, -1)
+            q = torch.distributions.Normal(loc, (logvar / 2).exp())
+            z = loc + q.scale * torch.randn(1, len(batch), 2, generator=g)
+            p = torch.distributions.Bernoulli(logits=twin.decoder.net(z))
+            prior = torch.distributions.Normal(torch.zeros(2), torch.ones(2))
+            kl = torch.distributions.kl_divergence(q, prior).sum(-1)
+            loss = (kl - p.log_prob(batch).sum(-1)).mean()
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def test_a_linear_vae_reaches_probabilistic_pca():
+    """The ELBO of a linear VAE peaks at the exact maximum likelihood: a test with a known end."""
+    x = load_digits().train
+    x = x[:, x.std(0) > 0.2][:, :8]  # 8 lively pixels, for speed
+    D = x.shape[1]
+    g = seeded(2)
+    vae = VAE(
+        GaussianEncoder(D, [], 2, generator=g),
+        GaussianDecoder(2, [], D, scale="shared", sigma=0.3, generator=g),
+    )
+    fit(vae, x, epochs=120, batch_size=100, lr=2e-2, one_cycle=True, samples=4, generator=g,
+        show_progress=False)  # fmt: skip
+    exact = ppca_maximum_likelihood(x.double(), 2).log_p_x(x.double()).mean().item()
+    elbo = evaluate(vae, x, samples=50, generator=g).elbo.mean().item()
+    assert exact - 0.05 < elbo < exact + 0.01
+
+
+def test_history_is_measured_on_the_batches():
+    """Without noise in the data order the first entry is the loss of the initial weights."""
+    x, model = patterns(), small()
+    history = fit(
+        model, x, epochs=3, batch_size=300, lr=1e-9, generator=seeded(), show_progress=False
+    )
+    assert len(history.reconstruction) == len(history.kl) == 3
+    exact = -evaluate(model, x, samples=500, generator=seeded()).elbo.mean().item()
+    assert history.loss[0] == pytest.approx(exact, abs=0.1)
+    assert history.loss == [k - r for r, k in zip(history.reconstruction, history.kl, strict=True)]
+
+
+def test_training_lowers_the_loss():
+    x = patterns()
+    history = fit(small(), x, epochs=30, lr=1e-2, generator=seeded(), show_progress=False)
+    assert history.loss[-1] < history.loss[0] - 0.1
+
+
+def test_same_generator_same_weights():
+    x, a, b = patterns(), small(), small()
+    for model in (a, b):
+        fit(model, x, epochs=2, binarize=True, generator=seeded(4), show_progress=False)
+    for p, q in zip(a.parameters(), b.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_kl_weight_zero_lets_the_kl_grow_and_a_large_one_ends_it():
+    x, free, tied = patterns(), small(), small()
+    for model, weight in ((free, 0.0), (tied, 100.0)):
+        fit(model, x, epochs=60, lr=1e-2, kl_weight=weight, generator=seeded(), show_progress=False)
+    assert evaluate(tied, x).kl.mean() < 0.01 < 1 < evaluate(free, x).kl.mean()
+
+
+def test_one_cycle_ends_with_a_vanishing_step():
+    """The last epoch of a one-cycle run barely moves the weights; without it they still move."""
+    moved = []
+    for one_cycle in (True, False):
+        model, snapshots = small(), []
+        fit(model, patterns(), epochs=40, lr=1e-2, one_cycle=one_cycle, generator=seeded(),
+            show_progress=False,
+            on_epoch=lambda e, h, m=model, s=snapshots: s.append(
+                nn.utils.parameters_to_vector(m.parameters()).detach().clone()))  # fmt: skip
+        moved.append((snapshots[-1] - snapshots[-2]).norm())
+    assert moved[0] < 0.05 * moved[1]
+
+
+def test_binarize_draws_anew():
+    """With grey data the loss per epoch scatters only if the pixels are drawn again each time."""
+    grey, model = torch.full((64, 4), 0.5), small()
+    fit(model, grey, epochs=1, binarize=True, generator=seeded(), show_progress=False)
+    with pytest.raises(ValueError, match=r"images must lie in \[0, 1\]"):
+        fit(small(), grey * 3, epochs=1, generator=seeded(), show_progress=False)
+    assert (grey == 0.5).all()  # the caller's tensor is not touched
+
+
+def test_arguments_are_not_changed():
+    x = patterns()
+    before = x.clone()
+    fit(small(), x, epochs=1, generator=seeded(), show_progress=False)
+    assert torch.equal(x, before)
+
+
+def test_non_finite_loss_stops_with_an_explanation():
+    """The error says when and which term, and the weights are those before the bad step."""
+    g = seeded()
+    decoder = GaussianDecoder(2, [8], 4, sigma=1e-2, min_sigma=1e-3, generator=g)
+    model = VAE(GaussianEncoder(4, [8], 2, generator=g), decoder)
+    x = patterns() * 1e25
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(NonFiniteLossError) as error:
+        fit(model, x, epochs=1, generator=seeded(), show_progress=False)
+    assert "epoch 1, step 1" in str(error.value)
+    assert "reconstruction" in str(error.value)
+    assert "lr=0.001" in str(error.value)
+    for p, old in zip(model.parameters(), before, strict=True):
+        assert torch.equal(p, old)
+
+
+def test_progress_leaves_one_fixed_line(capsys):
+    fit(small(), patterns(), epochs=2, generator=seeded())
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1].split("\r")[-1].strip() == "epoch 2/2 done"
+    assert list(progress("ab", "x", show=False)) == ["a", "b"]
+
+
+def test_evaluate_samples_as_in_training():
+    """eq-amortized-elbo: the mean over many draws is the ELBO, and μ alone is too good."""
+    x, model = patterns(), small()
+    fit(model, x, epochs=50, lr=1e-2, generator=seeded(), show_progress=False)
+    one = evaluate(model, x, generator=seeded()).elbo
+    many = evaluate(model, x, samples=200, generator=seeded(1)).elbo
+    assert one.shape == (300,)
+    assert (one.mean() - many.mean()).abs() < 4 * one.std() / math.sqrt(300)
+    forgot = model.decode(model.encode(x).loc).log_prob(x) - evaluate(model, x).kl
+    assert forgot.mean() > many.mean()
+    split = evaluate(model, x, batch_size=7, generator=seeded())
+    torch.testing.assert_close(split.kl, evaluate(model, x).kl)
+
+
+def test_bad_arguments_are_named():
+    x, model = patterns(), small()
+    for name in ("epochs", "batch_size", "samples"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got -3"):
+            fit(model, x, **{"epochs": 1, name: -3})
+    with pytest.raises(ValueError, match="lr must be positive, got 0"):
+        fit(model, x, epochs=1, lr=0.0)
+    with pytest.raises(ValueError, match="kl_weight must not be negative, got -1"):
+        fit(model, x, epochs=1, kl_weight=-1.0)
+    with pytest.raises(ValueError, match="got an empty data set"):
+        fit(model, x[:0], epochs=1)
+    with pytest.raises(ValueError, match=r"\(N, 4\), got \(300, 3\): flatten the images"):
+        fit(model, x[:, :3], epochs=1)
+    bad = x.clone()
+    bad[3, 2] = math.nan
+    with pytest.raises(ValueError, match="got 1 values that are NaN or infinite"):
+        fit(model, bad, epochs=1)
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        evaluate(model, x, batch_size=0)
+    assert History().loss == []
+
+
+def test_readers_see_these_messages_too(reader_errors):
+    """Without the shape hook of the tests: whole numbers, images that were not flattened."""
+    start = (
+        "import torch; from vae_tutorial.models import bernoulli_vae\n"
+        "from vae_tutorial.training import fit\nm = bernoulli_vae(784, [8], 2)\n"
+    )
+    images, integers = reader_errors(
+        [
+            start + "fit(m, torch.zeros(5, 28, 28), epochs=1)",
+            start + "fit(m, torch.zeros(5, 784, dtype=torch.uint8), epochs=1)",
+        ]
+    )
+    assert images.endswith("x must be (N, D) = (N, 784), got (5, 28, 28): flatten the images")
+    assert integers.endswith("floating-point tensor, got torch.uint8: divide by 255")
