@@ -5,7 +5,8 @@ BIN    := .venv/bin
 STAMP  := .venv/.installed
 TORCH  := 2.13.0
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
-JOBS   ?= 2
+ARGS   ?=
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadscope
 .DEFAULT_GOAL := help
 .PHONY: help book test quick notebooks checkpoints data check serve lock setup
 
@@ -38,11 +39,10 @@ book: $(STAMP)
 
 # One notebook goes to one worker (loadscope), and each worker computes on one thread.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
+	$(PYTEST) $(ARGS)
 
 quick: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadscope -p no:nbval \
-	  --override-ini addopts="--strict-markers -p no:cacheprovider" tests
+	$(PYTEST) $(ARGS) tests
 
 notebooks: $(STAMP)
 	$(BIN)/python tools/notebooks.py run $(NB)
