@@ -41,13 +41,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    from vae_tutorial import data
-
     want, must = config.getoption("--data"), os.environ.get("VAE_TUTORIAL_STRICT") == "1"
-    try:
-        here = want != "digits" and data.mnist_is_here()
-    except data.DataError as error:  # VAE_TUTORIAL_DATA is set, but wrong
-        raise pytest.UsageError(str(error)) from error
+    here = want != "digits" and _mnist_is_here()
     if (want == "mnist" or must) and not here:
         asked = "--data=mnist" if want == "mnist" else "VAE_TUTORIAL_STRICT=1"
         raise pytest.UsageError(
@@ -57,6 +52,15 @@ def pytest_configure(config):
     config.stash[STRICT] = here
     os.environ["VAE_TUTORIAL_MNIST"] = "mnist" if here else "digits"  # for kernels and workers
     os.environ.setdefault("VAE_TUTORIAL_STRICT", "claims")  # a false claim raises
+
+
+def _mnist_is_here():
+    from vae_tutorial import data
+
+    try:
+        return data.mnist_is_here()
+    except data.DataError as error:  # VAE_TUTORIAL_DATA is set, but wrong
+        raise pytest.UsageError(str(error)) from error
 
 
 def _verdict(config):
@@ -83,9 +87,9 @@ def pytest_collectstart(collector):
     """On the stand-in, a notebook that needs MNIST compares only what does not depend on it."""
     if type(collector).__name__ != "IPyNbFile" or collector.config.stash[STRICT]:
         return
-    import nbformat
+    from notebooks import read
 
-    if nbformat.read(collector.path, 4).metadata.get("vae", {}).get("data") == "mnist":
+    if read(collector.path).metadata.get("vae", {}).get("data") == "mnist":
         collector.compare_outputs = False
 
 
