@@ -100,7 +100,7 @@ def test_gibbs_for_gaussians(mu_q, sigma_q, mu_p, sigma_p):
 
 
 # eq-def-kl
-def test_kl_is_an_expectation_under_its_first_argument():
+def test_kl_averages_under_q():
     q, p = stats.norm(0.3, 0.5), stats.norm(-0.4, 1.2)
 
     def ratio(z):
@@ -157,7 +157,7 @@ def test_bernoulli_log_pmf_has_no_edge_where_probabilities_have_one():
 # eq-bernoulli-log-pmf
 @prop
 @given(st.floats(0, 1), st.floats(-10, 10))
-def test_bernoulli_on_grey_pixels_is_an_average_over_bits(x, a):
+def test_grey_bernoulli_averages_bits(x, a):
     def log_p(value):
         return float(Bernoulli(double([a])).log_prob(double([value])))
 
@@ -294,7 +294,7 @@ def test_linear_gaussian_posterior(d, dim_x):
     torch.testing.assert_close(posterior.covariance_matrix.expand_as(cov), cov, atol=1e-6, rtol=0)
 
 
-def test_linear_gaussian_numbers_on_the_page():
+def test_r1_numbers_on_the_page():
     model, x = linear_gaussian_r1(torch.float64), torch.tensor([[R1_X]], dtype=torch.float64)
     posterior = model.posterior(x)
     variance = 1.5**2 + 0.5
@@ -319,7 +319,7 @@ def test_logsumexp(a, m):
     assert ours >= np.mean(a) - 1e-9  # eq-jensen
 
 
-def test_logsumexp_where_the_plain_sum_fails():
+def test_logsumexp_beats_the_plain_sum():
     a = torch.tensor([-104.0, -105.0])
     assert a.exp().sum() == 0
     assert torch.tensor(-103.0).exp() > 0

@@ -25,8 +25,23 @@ def test_the_code_on_the_cover_runs_and_prints_what_the_cover_shows():
     assert len(blocks) == 2
     for block in blocks:
         result = runner.run(parser.get_doctest(block, {}, "index.md", "index.md", 0))
-        assert result.attempted > 2
+        assert result.attempted >= 3
         assert result.failed == 0
+
+
+def test_halfway_between_two_samples():
+    z = np.random.default_rng(0).standard_normal((2, 20000, 20))
+    halfway = z.mean(0)
+    length = np.linalg.norm(z[0], axis=-1).mean(), np.linalg.norm(halfway, axis=-1).mean()
+    assert length == pytest.approx((4.42, 3.12), abs=0.02)
+    # log-density, halfway minus end: (E‖z‖² − E‖halfway‖²) / 2 = (20 − 10) / 2
+    gain = 0.5 * ((z[0] ** 2).sum(-1) - (halfway**2).sum(-1)).mean()
+    assert gain == pytest.approx(5, abs=0.15)
+    assert "on average by 5 nats, a factor of about 150" in COVER
+    assert math.exp(5) == pytest.approx(150, abs=5)
+    share = (np.linalg.norm(z[1], axis=-1) < length[1]).mean()
+    assert share == pytest.approx(1 / 36, abs=0.004)
+    assert "One sample in 36" in COVER
 
 
 def test_a_mean_over_784_pixels_is_a_gaussian_with_that_sigma():
