@@ -250,7 +250,19 @@ def kl_standard_normal(q: Normal) -> Float[Tensor, "*batch"]:
 
 
 def check_unit_interval(images: Tensor, name: str = "images") -> None:
-    """Raise ValueError unless every value of `images` lies in [0, 1]; NaN does not."""
+    """Raise ValueError unless every value of `images` lies in [0, 1]; NaN does not.
+
+    Args:
+        images: values of any shape; an empty tensor passes.
+        name: what the message calls them.
+
+    Raises:
+        ValueError: naming the smallest or largest offender.
+
+    Source: the support of a Bernoulli distribution, and of its expectation.
+
+    >>> check_unit_interval(torch.tensor([0.0, 0.5, 1.0]))
+    """
     if images.numel() == 0:
         return
     low, high = torch.aminmax(images.detach())
