@@ -1,0 +1,57 @@
+"""Checks of the exercises: each compares an answer with the reference and with known mistakes.
+
+`checks.kl_standard_normal(my_kl)` prints one line and returns nothing; it never raises, whatever
+`my_kl` does. `checks.kl_standard_normal.check(my_kl)` prints nothing and returns a `Result`, for
+tests and for grading. The environment variable VAE_TUTORIAL_CHECK_SEED changes the random inputs,
+so that an answer learned by heart fails.
+
+>>> kl_standard_normal.check(lambda mu, logvar: (mu**2 + logvar.exp() - logvar - 1).sum(-1)).hint
+'the ½ is missing: your value is exactly twice the KL'
+"""
+
+from vae_tutorial.checks.base import Check, Draw, Exercise, Mistake, Result
+from vae_tutorial.checks.elbo import (
+    derivation_order,
+    elbo_closed_form,
+    estimator_a,
+    estimator_b,
+    importance_weighted_bound,
+    three_errors,
+)
+from vae_tutorial.checks.quiz import Lines, Number, Order
+from vae_tutorial.checks.start import bits_per_dimension, log_density
+from vae_tutorial.checks.vae import (
+    evaluation_loss,
+    initial_loss,
+    kl_standard_normal,
+    log_p_x,
+    negative_elbo,
+    reparameterize,
+    unreduced_loss,
+)
+
+__all__ = [
+    "Check",
+    "Draw",
+    "Exercise",
+    "Lines",
+    "Mistake",
+    "Number",
+    "Order",
+    "Result",
+    "bits_per_dimension",
+    "derivation_order",
+    "elbo_closed_form",
+    "estimator_a",
+    "estimator_b",
+    "evaluation_loss",
+    "importance_weighted_bound",
+    "initial_loss",
+    "kl_standard_normal",
+    "log_density",
+    "log_p_x",
+    "negative_elbo",
+    "reparameterize",
+    "three_errors",
+    "unreduced_loss",
+]
