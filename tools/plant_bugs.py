@@ -1,0 +1,131 @@
+"""Do the tests catch mistakes? Plant known ones in a copy of the package, one at a time, and see.
+
+    python tools/plant_bugs.py            all of them; prints the table bug → failing test
+    python tools/plant_bugs.py KEY …      these
+
+Every mistake is one that was published or that students make. A bug that no test catches ends the
+run with an error. The copy is thrown away; the working tree is not touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Bug:
+    """Replace `old` by `new` in a module; the tests of `suite` must notice."""
+
+    key: str
+    what: str
+    module: str
+    old: str
+    new: str
+    suite: str
+
+    def plant(self, text: str) -> str:
+        """The module's text with the bug in it; ValueError if the place is not found once."""
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.key}: {self.old!r} occurs {text.count(self.old)} times")
+        return text.replace(self.old, self.new)
+
+
+D, O, T, X, G = "distributions", "objectives", "training", "exact", "diagnostics"
+KL0 = "(0.5 * (q.loc.square() + q.scale.square() - 1) - q.scale.log()).sum(-1)"
+BUGS = [
+    Bug("kl-half", "KL without its ½", D, KL0, KL0.replace("0.5 * ", "1.0 * "), D),
+    Bug("kl-log", "½ missing on the logarithm only", D, KL0, KL0.replace("- q.scale.log()", "- 2 * q.scale.log()"), D),
+    Bug("kl-variance", "σ where σ² belongs", D, KL0, KL0.replace("q.scale.square()", "q.scale"), D),
+    Bug("kl-mean", "mean over latent dimensions", D, KL0, KL0.replace("sum(-1)", "mean(-1)"), D),
+    Bug("kl-axis", "sum over the batch", D, KL0, KL0.replace("sum(-1)", "sum(0)"), D),
+    Bug("kl-one", "the −1 forgotten", D, KL0, KL0.replace(" - 1)", ")"), D),
+    Bug("kl-swapped", "KL(p‖q) for KL(q‖p)", D, "    _check_event(q.loc, p.loc)\n", "    q, p = p, q\n    _check_event(q.loc, p.loc)\n", D),
+    Bug("log2", "log₂ of π in place of log 2π", D, "LOG_2PI = math.log(2 * math.pi)", "LOG_2PI = math.log2(math.pi)", D),
+    Bug("density-half", "½ missing on the square", D, "0.5 * (standardized.square() + LOG_2PI)", "(standardized.square() + 0.5 * LOG_2PI)", D),
+    Bug("density-log", "½ missing on log σ²", D, "+ self.scale.log()).sum(-1)\n\n    def rsample", "+ 2 * self.scale.log()).sum(-1)\n\n    def rsample", D),
+    Bug("density-pixels", "mean over the pixels of a Gaussian", D, "+ self.scale.log()).sum(-1)\n\n    def rsample", "+ self.scale.log()).mean(-1)\n\n    def rsample", D),
+    Bug("sample-variance", "z = μ + σ² ε", D, "return self.loc + self.scale * eps", "return self.loc + self.scale**2 * eps", D),
+    Bug("sample-shared", "one ε for the whole batch", D, "            shape, generator=generator, dtype", "            shape[-1:], generator=generator, dtype", D),
+    Bug("sample-detached", "the sample cut from the graph", D, "return self.loc + self.scale * eps", "return (self.loc + self.scale * eps).detach()", D),
+    Bug("bce-mean", "cross-entropy averaged over pixels", D, 'reduction="none").sum(-1)', 'reduction="none").mean(-1)', D),
+    Bug("bce-swapped", "targets and logits swapped", D, "with_logits(logits, x,", "with_logits(x, logits,", D),
+    Bug("range", "images outside [0, 1] accepted", D, "    if low >= 0 and high <= 1:\n", "    if True:\n", D),
+    Bug("elbo-sign", "reconstruction + KL", O, "return self.reconstruction - self.kl", "return self.reconstruction + self.kl", O),
+    Bug("a-no-prior", "log p(z) forgotten in form A", O, " + model.prior.log_prob(z) - q.log_prob(z)", " - q.log_prob(z)", O),
+    Bug("a-sign", "+ log q(z) in form A", O, " + model.prior.log_prob(z) - q.log_prob(z)", " + model.prior.log_prob(z) + q.log_prob(z)", O),
+    Bug("a-detached", "q's density without gradient in form A", O, "- q.log_prob(z)", "- q.detach().log_prob(z)", "elbo"),
+    Bug("no-1-over-l", "sum over samples without 1/L", O, "log_prob(x).mean(0), kl_normal", "log_prob(x).sum(0), kl_normal", O),
+    Bug("iw-mean-log", "mean of logs for log of mean", O, "torch.logsumexp(log_w, dim=0) - math.log(len(log_w))", "log_w.mean(0)", O),
+    Bug("iw-no-k", "−log K forgotten", O, "torch.logsumexp(log_w, dim=0) - math.log(len(log_w))", "torch.logsumexp(log_w, dim=0)", O),
+    Bug("iw-overflow", "exp before log", O, "torch.logsumexp(log_w, dim=0) - math.log(len(log_w))", "log_w.exp().mean(0).log()", O),
+    Bug("logvar", "exp(logvar) for σ", "models", "(0.5 * logvar).exp()", "logvar.exp()", "models"),
+    Bug("eval-mean", "evaluation with z = μ", T, "        elbo_terms(model, part, model.encode(part), samples", "        elbo_terms(model, part, type(model.prior)(model.encode(part).loc, 1e-9 * model.encode(part).scale), samples", T),
+    Bug("fit-sum", "sum over the batch: a step 128 times too long", T, "terms.reconstruction).mean()  #", "terms.reconstruction).sum()  #", T),
+    Bug("fit-zero-grad", "gradients never reset", T, "            optimizer.zero_grad()\n", "", T),
+    Bug("fit-kl-weight", "the KL weight on the wrong term", T, "(kl_weight * terms.kl - terms.reconstruction)", "(terms.kl - kl_weight * terms.reconstruction)", T),
+    Bug("history", "the last, smaller batch weighs as much as the others", T, "(totals / len(x)).tolist()", "(totals / (steps * batch_size)).tolist()", T),
+    Bug("nan", "a NaN loss trains on", T, "if not torch.isfinite(loss):", "if False:", T),
+    Bug("posterior-prior", "the prior's 1 missing in the posterior precision", X, "precision = eye + self.weight.T", "precision = self.weight.T", X),
+    Bug("marginal-variance", "σ for σ² in the marginal", X, "self.sigma**2 * eye)", "self.sigma * eye)", X),
+    Bug("elbo-spread", "the spread of z forgotten in the expected square", X, "+ (q.scale**2 @ self.weight.T**2).sum(-1)", "", X),
+    Bug("em-covariance", "E zzᵀ without the covariance", X, "ezz = ez.T @ ez + posterior.covariance_matrix.sum(0)", "ezz = ez.T @ ez", X),
+    Bug("bits", "log₁₀ for log 2 in bits per dimension", G, "nats / (dimensions * math.log(2))", "nats / (dimensions * math.log(10))", G),
+    Bug("refine-model", "refinement that keeps a gap: σ never moves", G, "[loc, log_scale])\n        optimizer.step()", "[loc, log_scale])\n        log_scale.grad = None\n        optimizer.step()", G),
+]  # fmt: skip
+
+
+def run(bug: Bug, folder: Path) -> str | None:
+    """Plant the bug in a fresh copy of the package; the name of a test that fails, or None."""
+    module = folder / "vae_tutorial" / f"{bug.module}.py"
+    original = (ROOT / "vae_tutorial" / f"{bug.module}.py").read_text(encoding="utf8")
+    module.write_text(bug.plant(original), encoding="utf8")
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:xdist"]
+    command += ["-p", "no:nbval", "-o", "addopts=", f"tests/test_{bug.suite}.py"]
+    env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    module.write_text(original, encoding="utf8")
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)
+    if done.returncode == 1 and failed:
+        return failed[1]
+    if done.returncode == 0:
+        return None
+    raise RuntimeError(f"{bug.key}: pytest ended with {done.returncode}\n{done.stdout[-2000:]}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Plant the named bugs (default all), print the table; 1 if one was not caught."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("keys", nargs="*", help="default: all")
+    keys = parser.parse_args(argv).keys
+    known = {bug.key: bug for bug in BUGS}
+    if unknown := set(keys) - set(known):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+    missed = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in ("vae_tutorial", "tests"):
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / part, folder / part, ignore=ignore)
+        for part in ("conftest.py", "pyproject.toml", "requirements.txt", "tools"):
+            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+            copy(ROOT / part, folder / part)
+        for bug in BUGS if not keys else [known[key] for key in keys]:
+            test = run(bug, folder)
+            missed += [] if test else [bug.key]
+            print(f"{bug.key:<18}{bug.what:<52}{test or 'NOT CAUGHT'}", flush=True)
+    print(f"{len(missed)} not caught" if missed else "every planted bug was caught")
+    return bool(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
