@@ -1,5 +1,6 @@
 """Posters of the interactive figures, and stored figures brought up to date without a kernel.
 
+    python tools/figures.py points                   encode the backdrop of DrawDigit (needs MNIST)
     python tools/figures.py posters [ElboBar …]      redraw the posters (needs Chromium)
     python tools/figures.py refresh [NOTEBOOK …]     write the present modules into notebooks
     python tools/figures.py check [NOTEBOOK …]       fail if a stored figure is stale
@@ -10,6 +11,7 @@ or of `figure.css`: posters, then refresh.
 
 import argparse
 import io
+import json
 import os
 import pathlib
 import shutil
@@ -23,7 +25,7 @@ from vae_tutorial.explore import page as stored
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 POSTERS = ROOT / "vae_tutorial" / "explore" / "posters"
-WIDTH, SCALE, COLOURS = 704, 2, 64
+WIDTH, COLOURS = 704, 64
 
 
 def chromium() -> str | None:
@@ -37,7 +39,7 @@ def quantise(png: bytes) -> bytes:
     image = Image.open(io.BytesIO(png)).convert("RGBA")
     ground = Image.new("RGBA", image.size, "white")
     ground.alpha_composite(image)
-    small = ground.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    small = ground.convert("RGB").quantize(COLOURS, kmeans=8, dither=Image.Dither.NONE)
     out = io.BytesIO()
     small.save(out, "PNG", optimize=True)
     return out.getvalue()
@@ -54,18 +56,39 @@ def posters(names: list[str]) -> None:
             if not path.exists():
                 path.write_bytes(quantise(_blank()))
             page = browser.new_page(
-                viewport={"width": WIDTH + 16, "height": 1600}, device_scale_factor=SCALE
+                viewport={"width": WIDTH + 16, "height": 1600},
+                device_scale_factor=stored.POSTER_SCALE,
             )
             page.emulate_media(media="print", reduced_motion="reduce")
+            # The note explains how the figure works, not what the picture shows.
+            style = "body{margin:8px}.vf .vf-note{display:none}"
             page.set_content(
-                f"<!doctype html><body style='margin:8px'>{explore.static_html(name)}</body>"
+                f"<!doctype html><style>{style}</style><body>{explore.static_html(name)}</body>"
             )
             page.wait_for_selector("div.vf[data-live] .vf-box")
-            page.wait_for_timeout(800)
+            page.wait_for_timeout(4000)  # slow work in the page has come to rest
             path.write_bytes(quantise(page.locator(".vf-box").screenshot()))
             page.close()
             print(f"{name}: {path.relative_to(ROOT)}, {path.stat().st_size / 1024:.0f} KB")
         browser.close()
+
+
+def points() -> dict:
+    """Encode the first 300 test digits with the checkpoint of DrawDigit; no pixel is stored."""
+    from vae_tutorial import checkpoints
+    from vae_tutorial.data import load_mnist
+
+    data, n = load_mnist(), 300
+    if not data.is_mnist:
+        sys.exit("the backdrop needs MNIST: run `make data` where there is a network")
+    loc = checkpoints.load("draw_digit").encode(data.test[:n]).loc.tolist()
+    labels = data.test_labels[:n].tolist()
+    return {
+        "what": f"mean of q(z|x) and label of the first {n} test digits of MNIST",
+        "points": [
+            [round(a, 2), round(b, 2), label] for (a, b), label in zip(loc, labels, strict=True)
+        ],
+    }
 
 
 def _blank() -> bytes:
@@ -89,11 +112,15 @@ def notebooks(paths: list[str], *, write: bool) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Run one of the three commands."""
+    """Run one of the four commands."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["posters", "refresh", "check"])
+    parser.add_argument("command", choices=["points", "posters", "refresh", "check"])
     parser.add_argument("names", nargs="*")
     given = parser.parse_args(argv)
+    if given.command == "points":
+        path = POSTERS.parent / "draw_digit_points.json"
+        path.write_text(json.dumps(points(), separators=(",", ":")) + "\n", encoding="utf8")
+        return 0
     if given.command == "posters":
         posters(given.names)
         return 0

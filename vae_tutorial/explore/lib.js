@@ -39,7 +39,7 @@ const logSumExp = (values) => {
 const normalNoise = (seed, n) => {
   let a = seed >>> 0;
   const uniform = () => {
-    a = (a + 0x6d2b79f5) >>> 0;
+    a = (a + 1831565813) >>> 0;
     let t = Math.imul(a ^ (a >>> 15), a | 1);
     t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
     return (((t ^ (t >>> 14)) >>> 0) + 0.5) / 4294967296;

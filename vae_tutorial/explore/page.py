@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 HERE = pathlib.Path(__file__).parent
+POSTER_SCALE = 1.5  # pixels of a poster for one of the page
 
 # The host of the built book: the part of anywidget's model that the figures use, and no more.
 # Each figure looks for its own place by its id; a second copy of the same figure finds the next.
@@ -98,7 +99,7 @@ def style_source() -> str:
 
 
 def poster_png(figure: str) -> bytes:
-    """Return the committed poster of a figure, a PNG at twice its shown size.
+    """Return the committed poster of a figure, a PNG.
 
     >>> poster_png("elbo_bar")[1:4]
     b'PNG'
@@ -127,10 +128,10 @@ def page_html(figure: str, state: Mapping[str, Any], alt: str) -> str:
     fid = hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
     css_id = hashlib.sha256(css.encode()).hexdigest()[:12]
     host = _HOST % {"id": fid, "css": json.dumps(css), "css_id": css_id}
-    width, height = struct.unpack(">II", png[16:24])
+    width, height = (round(side / POSTER_SCALE) for side in struct.unpack(">II", png[16:24]))
     return (
         f'<div class="vf" data-vaefig="{fid}" data-figure="{figure}">'
-        f'<img alt="{html.escape(alt, quote=True)}" width="{width // 2}" height="{height // 2}" '
+        f'<img alt="{html.escape(alt, quote=True)}" width="{width}" height="{height}" '
         f'style="max-width:100%;height:auto" '
         f'src="data:image/png;base64,{base64.b64encode(png).decode()}"></div>\n'
         f'<script type="application/json" data-vaefig-state="{fid}">{blob}</script>\n'
