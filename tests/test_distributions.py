@@ -193,3 +193,19 @@ def test_shapes_that_do_not_fit():
         standard_normal(0)
     with pytest.raises(ValueError, match="entries in its last dimension"):
         kl_normal(standard_normal(2), standard_normal(3))
+
+
+def test_an_empty_batch_gives_an_empty_answer():
+    """No example, no number: shapes stay right all the way, and nothing is averaged over nothing."""
+    q = Normal(torch.zeros(0, 3), torch.ones(0, 3))
+    assert q.log_prob(torch.zeros(0, 3)).shape == (0,)
+    assert q.rsample(4, generator=torch.Generator()).shape == (4, 0, 3)
+    assert kl_standard_normal(q).shape == kl_normal(q, standard_normal(3)).shape == (0,)
+    assert Bernoulli(torch.zeros(0, 5)).log_prob(torch.zeros(0, 5)).shape == (0,)
+
+
+def test_pixels_exactly_zero_and_one_under_huge_logits():
+    """Right and wrong certainty: 0 nats for the one, −10,000 per pixel for the other."""
+    x = torch.tensor([[0.0, 1.0]])
+    assert Bernoulli(torch.tensor([[-1e4, 1e4]])).log_prob(x) == 0
+    assert Bernoulli(torch.tensor([[1e4, -1e4]])).log_prob(x) == -2e4
