@@ -196,7 +196,7 @@ def test_shapes_that_do_not_fit():
 
 
 def test_an_empty_batch_gives_an_empty_answer():
-    """No example, no number: shapes stay right all the way, and nothing is averaged over nothing."""
+    """No example, no number: the shapes stay right all the way."""
     q = Normal(torch.zeros(0, 3), torch.ones(0, 3))
     assert q.log_prob(torch.zeros(0, 3)).shape == (0,)
     assert q.rsample(4, generator=torch.Generator()).shape == (4, 0, 3)
