@@ -255,6 +255,8 @@ class Exercise(Check):
             found.append(self._look(answer, inputs))
             if "nothing" in found[-1]:
                 return Result(False, found[-1]["nothing"].hint)
+            if isinstance(found[-1].get(""), Failure) and not found[-1][""].error:
+                return Result(False, found[-1][""].hint)  # not a number: no mistake to compare
         expected = [self._look(self.reference, inputs) for inputs in cases]
         if not self._same(found, expected, gradients=False):
             for mistake in self.mistakes:

@@ -136,7 +136,9 @@ class Lines(Quiz):
     def _grade(self, answer: Any) -> Result:
         named = []
         last = max({**self.wrong, **self.right})
-        for token in re.findall(r"\d+|\b[A-Za-z]\b", _text(answer)):
+        text = _text(answer)
+        letters = re.fullmatch(r"[A-Ja-j\W]*", text)  # "BEG" names lines, "maybe" does not
+        for token in re.findall(r"[A-Ja-j]" if letters else r"\d+", text):
             if token.isdigit():
                 # 257 names lines 2, 5 and 7: there are fewer than ten lines.
                 named += [int(token)] if int(token) <= last else [int(c) for c in token]
