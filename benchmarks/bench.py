@@ -13,9 +13,11 @@ import argparse
 import json
 import math
 import os
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -235,6 +237,58 @@ def bench_import(rounds: int) -> list[dict]:
     ]
 
 
+# Moves the pen along a circle, one pointer event a frame. For each: the time of the handlers, and
+# the time until the frame after it has begun, when the pixels are on their way.
+STROKE = """async () => {
+  const pad = document.querySelector('.vf .vf-pad'), box = pad.getBoundingClientRect();
+  const at = (k) => ({clientX: box.left + box.width * (0.5 + 0.3 * Math.cos(k / 8)),
+    clientY: box.top + box.height * (0.5 + 0.3 * Math.sin(k / 8)),
+    pointerId: 1, bubbles: true, isPrimary: true, button: 0, buttons: 1});
+  pad.setPointerCapture = () => {}; pad.hasPointerCapture = () => true;
+  const frame = () => new Promise(requestAnimationFrame), out = [];
+  pad.dispatchEvent(new PointerEvent('pointerdown', at(0)));
+  for (let k = 1; k <= 60; k++) {
+    await frame();
+    const start = performance.now();
+    pad.dispatchEvent(new PointerEvent('pointermove', at(k)));
+    const handled = performance.now() - start;
+    await frame();
+    out.push([handled, performance.now() - start]);
+  }
+  pad.dispatchEvent(new PointerEvent('pointerup', at(60)));
+  return out;
+}"""
+
+
+def bench_figure() -> list[dict]:
+    """From a move of the pen to pixels, in the page's own figure; needs Chromium."""
+    path = shutil.which("chromium")
+    if path is None:
+        print("Chromium is not here: no time from input to pixels")
+        return []
+    from playwright.sync_api import sync_playwright
+
+    from vae_tutorial.explore import DrawDigit
+
+    page_html = "<!doctype html><meta charset=utf-8>" + DrawDigit().static_html()
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "figure.html")
+        file.write_text(page_html, encoding="utf8")
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page()
+        page.goto(file.as_uri())
+        page.wait_for_selector(".vf[data-live]")
+        times = page.evaluate(STROKE)
+        browser.close()
+    handled, shown = (statistics.median(column) / 1000 for column in zip(*times, strict=True))
+    seconds = {"input handled": handled, "one frame (1/60 s)": 1 / 60}
+    name = f"draw a digit: input to next frame {1000 * shown:.1f} ms"
+    aim = "at most 0.5"
+    return [ratio(name, "input handled", "one frame (1/60 s)", seconds, aim, lambda r: r <= 0.5)]
+
+
 def ratio(
     name: str, above: str, below: str, seconds: dict[str, float], aim: str, met: Callable
 ) -> dict:
@@ -281,6 +335,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
         mnist.test[: 4 if args.small else 100], samples=500, rounds=3 if args.small else 5
     )
     rows += bench_import(rounds=3 if args.small else 5)
+    rows += bench_figure()
     if not args.small:
         if mnist.is_mnist:
             rows += bench_target(x, mnist.test, target=105.6, limit=15)
