@@ -372,3 +372,172 @@ def _spread(ax, ends):
         lowest = max(here, lowest + line)
         shifts[name] = lowest - here
     return shifts
+
+
+def draw_vae(ax=None):
+    """Draw the parts of a variational autoencoder, what flows between them, and what each costs.
+
+    Returns:
+        The Axes.
+
+    Examples:
+        >>> draw_vae().axison
+        False
+    """
+    from matplotlib.patches import FancyBboxPatch
+
+    ax = _axes(ax, 2.9)
+    parts = [  # centre, half of the width, name, colour, size
+        (0.0, 0.35, "$x$", "data", "784"),
+        (2.1, 0.95, "encoder\n$q_\\phi(z\\mid x)$", "posterior", "400 units"),
+        (4.6, 0.95, "$\\mu,\\ \\log\\sigma^2$", "posterior", "20 + 20"),
+        (7.1, 0.95, "$z = \\mu + \\sigma\\varepsilon$", "posterior", "20"),
+        (9.6, 0.95, "decoder\n$p_\\theta(x\\mid z)$", "model", "400 units"),
+        (11.7, 0.35, "$\\pi$", "model", "784"),
+    ]
+    for k, (x, half, name, key, size) in enumerate(parts):
+        edge = {"edgecolor": COLOURS[key], "linewidth": 1.8, "facecolor": "white"}
+        style = "round,pad=0,rounding_size=0.12"
+        ax.add_patch(FancyBboxPatch((x - half, -0.5), 2 * half, 1, boxstyle=style, **edge))
+        ax.text(x, 0, name, ha="center", va="center", fontsize=12)
+        ax.text(x, -0.8, size, ha="center", va="center", fontsize=12, color="#444444")
+        if k:
+            start = parts[k - 1][0] + parts[k - 1][1]
+            ax.annotate("", (x - half, 0), (start, 0), arrowprops={"arrowstyle": "->"})
+    noise = {"arrowstyle": "->", "linestyle": "--"}
+    ax.annotate("", (7.1, 0.5), (7.1, 1.3), arrowprops=noise)
+    ax.text(7.1, 1.35, "noise $\\varepsilon \\sim \\mathcal{N}(0, I)$", ha="center", va="bottom")
+    for x, half, key, text in (
+        (4.6, 0.95, "kl", "KL(q‖p(z))"),
+        (11.0, 1.05, "reconstruction", "$-\\log\\, p_\\theta(x\\mid z)$"),
+    ):
+        ax.plot([x - half, x + half], [-1.2, -1.2], color=COLOURS[key], linestyle=LINES[key])
+        ax.text(x, -1.35, text, ha="center", va="top", color=COLOURS[key])
+    ax.set_xlim(-0.6, 12.3)
+    ax.set_ylim(-2.0, 1.9)
+    ax.set_axis_off()
+    return ax
+
+
+def draw_ledger(
+    reconstruction: float,
+    kl: float,
+    amortization_gap: float,
+    approximation_gap: float,
+    ax=None,
+    *,
+    dimensions: int | None = None,
+    start: float = 0.0,
+):
+    """Draw the account of one bound as two bars of equal length, in nats per example.
+
+    Above, what -ELBO is made of: -reconstruction and KL. Below, what it stands for: -log p(x), and
+    the two gaps that the bound adds to it.
+
+    Args:
+        reconstruction: E_q[log p(x|z)] in nats, negative.
+        kl: KL(q || p(z)) in nats.
+        amortization_gap: what the best q of the family would gain over the encoder's.
+        approximation_gap: what is left between the best q and log p(x).
+        ax: the Axes to draw into.
+        dimensions: D, for a second scale in bits per dimension.
+        start: where the axis begins, so that small gaps can be seen.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ValueError: where the reconstruction is not below `-start`: there would be nothing to see.
+
+    Examples:
+        >>> ax = draw_ledger(-77.0, 25.0, 3.0, 2.0)
+        >>> [round(bar.get_x() + bar.get_width(), 6) for bar in ax.patches]
+        [77.0, 102.0, 97.0, 99.0, 102.0]
+    """
+    if not -reconstruction > start:
+        raise ValueError(
+            f"reconstruction must lie below -start = {-start:g}, got {reconstruction:g}"
+        )
+    ax = _axes(ax, 3.6)
+    total = kl - reconstruction
+    log_p = -total + amortization_gap + approximation_gap
+    best = -log_p + approximation_gap
+    bars = [  # row, left, right, colour, hatch, label
+        (0, 0.0, -reconstruction, COLOURS["reconstruction"], None, "reconstruction"),
+        (0, -reconstruction, total, COLOURS["kl"], HATCHES["kl"], "KL"),
+        (1, 0.0, -log_p, COLOURS["model"], None, "log p(x)"),
+        (1, -log_p, best, "#bbbbbb", None, "approximation"),
+        (1, best, total, COLOURS["gap"], HATCHES["gap"], "amortization"),
+    ]
+    for row, left, right, colour, hatch, label in bars:
+        ax.barh(
+            row, right - left, left=left, height=0.5, color=colour, hatch=hatch, edgecolor="white"
+        )
+        number = f"{right - left:.1f}"
+        if label in ("approximation", "amortization"):
+            drop = 0.36 if label == "approximation" else 0.62
+            middle = (left + right) / 2
+            ax.plot([middle, middle], [1.25, 1 + drop], color="#444444", linewidth=1)
+            ax.text(middle, 1.02 + drop, f"{label} gap {number}", ha="right", va="center")
+        else:
+            sign = "KL" if label == "KL" else f"\N{MINUS SIGN}{label}"
+            white = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+            ax.text(
+                (max(left, start) + right) / 2, row, f"{sign} {number}",
+                ha="center", va="center", bbox=white,
+            )  # fmt: skip
+    ax.plot([total, total], [-0.45, 1.45], color=COLOURS["elbo"], linestyle=LINES["elbo"])
+    ax.text(total, -0.5, f"\N{MINUS SIGN}ELBO {total:.1f}", ha="right", va="bottom")
+    ax.set_xlim(start, total + 0.02 * (total - start))
+    ax.set_ylim(1.95, -0.85)
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+    ax.set_xlabel("nats per image" + (f" (the axis starts at {start:g})" if start else ""))
+    if dimensions:
+        nats = dimensions * np.log(2)
+        top = ax.secondary_xaxis("top", functions=(lambda x: x / nats, lambda x: x * nats))
+        top.set_xlabel("bits per dimension")
+    return ax
+
+
+def draw_posteriors(
+    loc: Num[Array, "N 2"], scale: Num[Array, "N 2"], labels: Num[Array, "N"], ax=None
+):
+    """Draw Gaussians over a latent plane as ellipses of one standard deviation, with their labels.
+
+    The dashed circles are one and two standard deviations of the prior.
+
+    Args:
+        loc: (N, 2) means.
+        scale: (N, 2) standard deviations.
+        labels: (N,) whole numbers, one to print in each ellipse.
+
+    Returns:
+        The Axes.
+
+    Examples:
+        >>> ax = draw_posteriors(torch.zeros(3, 2), torch.ones(3, 2), torch.arange(3))
+        >>> [text.get_text() for text in ax.texts]
+        ['0', '1', '2']
+    """
+    from matplotlib.patches import Circle, Ellipse
+
+    loc, scale, labels = _array(loc), _array(scale), _array(labels)
+    ax = _axes(ax, 6.0)
+    for radius in (1, 2):
+        line = {"edgecolor": COLOURS["prior"], "linestyle": LINES["prior"], "linewidth": 1.8}
+        ax.add_patch(Circle((0, 0), radius, fill=False, **line))
+    cycle = ["#0072B2", "#D55E00", "#007a59", "#b0508a", "#9a6400",
+             "#1f7fb8", "#222222", "#8c3a00", "#5b4ea0", "#6b6b00"]  # fmt: skip
+    for mean, sd, label in zip(loc, scale, labels, strict=True):
+        colour = cycle[int(label) % 10]
+        ellipse = Ellipse(mean, *(2 * sd), facecolor=colour, edgecolor=colour, alpha=0.25)
+        ax.add_patch(ellipse)
+        ax.text(*mean, str(int(label)), ha="center", va="center", color=colour, fontsize=12)
+    reach = max(2.2, float((np.abs(loc) + scale).max()) + 0.1) if len(loc) else 2.2
+    ax.set_xlim(-reach, reach)
+    ax.set_ylim(-reach, reach)
+    ax.set_aspect("equal")
+    ax.set_xlabel("$z_1$, standard deviations of the prior")
+    ax.set_ylabel("$z_2$")
+    return ax
