@@ -17,6 +17,7 @@ EMPTY_HEAD = re.compile(
     r'<table class="table">\s*<thead>\s*<tr[^>]*>(?:\s*<th[^>]*>\s*(?:<p>\s*</p>)?\s*</th>)+'
     r"\s*</tr>\s*</thead>"
 )
+EMPTY_HEADING = re.compile(r'<th class="[^"]*">\s*(?:<p>\s*</p>)?\s*</th>')
 SUMMARY = re.compile(
     r'<summary aria-label="[^"]*">\s*<p class="collapsed[^"]*">(.*?)</p>\s*'
     r'<p class="expanded[^"]*">(.*?)</p>\s*</summary>',
@@ -55,6 +56,8 @@ def repair(body, pictures):
     """
     # Markdown tables cannot do without a head: an empty one is a derivation, line by line.
     body = EMPTY_HEAD.sub('<table class="table derivation">', body)
+    # A corner cell that heads nothing is no heading.
+    body = EMPTY_HEADING.sub("<td></td>", body)
     # A paragraph may not stand in <summary>, and its label must be the words one sees.
     body = SUMMARY.sub(
         r'<summary><span class="collapsed">\1</span><span class="expanded">\2</span></summary>',

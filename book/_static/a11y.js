@@ -8,14 +8,26 @@ document.addEventListener("DOMContentLoaded", () => {
   each(".citation-list", (e) => e.removeAttribute("role")); // aria-required-children
   each(".citation[role]", (e) => e.removeAttribute("role")); // aria-deprecated-role
 
+  // A heading that is only a formula: its glyphs are drawn, so its words come from the MathML.
+  const name = () => each("th:has(mjx-container math)", (th) => { // empty-table-header
+    const formula = th.querySelector("mjx-container"), words = document.createElement("span");
+    const copy = th.cloneNode(true);
+    copy.querySelectorAll("mjx-container").forEach((e) => e.remove());
+    if (copy.textContent.trim()) return;
+    words.className = "visually-hidden";
+    words.textContent = th.querySelector("math").textContent;
+    formula.setAttribute("aria-hidden", "true");
+    formula.removeAttribute("tabindex");
+    th.append(words);
+  });
+
   // A formula within a line that is wider than its paragraph scrolls by itself.
   const fit = () => each(".math > mjx-container:not([display])", (formula) => {
     formula.classList.remove("wide");
     const block = formula.closest("p, td, th, li, dd, figcaption, summary, h1, h2, h3, h4");
     if (block && formula.offsetWidth > block.clientWidth + 1) formula.classList.add("wide");
   });
-  window.MathJax?.startup?.promise?.then(fit);
-  window.addEventListener("load", () => window.MathJax?.startup?.promise?.then(fit));
+  window.addEventListener("load", () => window.MathJax?.startup?.promise?.then(() => { fit(); name(); }));
   window.addEventListener("resize", fit);
 });
 
