@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import shutil
+import statistics
 import sys
 
 import nbformat
@@ -77,14 +78,19 @@ def points() -> dict:
     """Encode the first 300 test digits with the checkpoint of DrawDigit; no pixel is stored."""
     from vae_tutorial import checkpoints
     from vae_tutorial.data import load_mnist
+    from vae_tutorial.explore.draw_digit import on_grid
 
     data, n = load_mnist(), 300
     if not data.is_mnist:
         sys.exit("the backdrop needs MNIST: run `make data` where there is a network")
-    loc = checkpoints.load("draw_digit").encode(data.test[:n]).loc.tolist()
+    model = checkpoints.load("draw_digit")
+    loc = model.encode(data.test[:n]).loc.tolist()
+    gaps = [on_grid(model, x)[1] for x in data.test[:n]]
     labels = data.test_labels[:n].tolist()
     return {
-        "what": f"mean of q(z|x) and label of the first {n} test digits of MNIST",
+        "what": f"mean of q(z|x) and label of the first {n} test digits of MNIST; "
+        "median of KL(q(z|x)||p(z|x)) over them, nats, by a grid",
+        "median_gap": round(statistics.median(gaps), 2),
         "points": [
             [round(a, 2), round(b, 2), label] for (a, b), label in zip(loc, labels, strict=True)
         ],
@@ -102,7 +108,7 @@ def notebooks(paths: list[str], *, write: bool) -> int:
     stale = 0
     for path in map(pathlib.Path, paths or sorted(map(str, (ROOT / "book").glob("*.ipynb")))):
         nb = nbformat.read(path, as_version=4)
-        moved = stored.refresh(nb)
+        moved = explore.refresh(nb)
         stale += moved
         if moved and write:
             nbformat.write(nb, path)

@@ -1,27 +1,32 @@
 """Interactive figures: one Python class and one ES module each.
 
-The classes are loaded when they are first asked for, because they need anywidget; `refresh` and
-`page_html` do not.
+The classes are loaded when they are first asked for, because they need anywidget.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vae_tutorial.explore.page import page_html, refresh, stored_figures
+from vae_tutorial.explore import page
+from vae_tutorial.explore.live import sliders
+from vae_tutorial.explore.page import page_html, stored_figures
 
 if TYPE_CHECKING:
+    from vae_tutorial.explore.bubbles import Bubbles
     from vae_tutorial.explore.draw_digit import DrawDigit
     from vae_tutorial.explore.elbo_bar import ElboBar
     from vae_tutorial.explore.figure import Figure
 
-FIGURES = {"ElboBar": "elbo_bar", "DrawDigit": "draw_digit"}
+FIGURES = {"ElboBar": "elbo_bar", "DrawDigit": "draw_digit", "Bubbles": "bubbles"}
 
 __all__ = [
     "FIGURES",
+    "Bubbles",
     "DrawDigit",
     "ElboBar",
     "Figure",
     "page_html",
     "refresh",
+    "sliders",
     "static_html",
     "stored_figures",
 ]
@@ -44,6 +49,29 @@ def static_html(name: str) -> str:
             f"there is no interactive figure {name!r}: choose one of {', '.join(FIGURES)}"
         )
     return __getattr__(name)().static_html()
+
+
+def refresh(nb: Mapping[str, Any]) -> int:
+    """Bring the stored figures of a notebook up to date, without a kernel; return how many moved.
+
+    Module, style, poster, alternative text and the traits that no reader can set (weights, say)
+    become those of the package. The traits that a cell may set stay as they are stored.
+
+    Args:
+        nb: a notebook as `nbformat` or `json` read it; changed in place.
+
+    >>> nb = {"cells": [{"outputs": [{"data": {"text/html": static_html("ElboBar")}}]}]}
+    >>> refresh(nb)
+    0
+    """
+
+    def present(module: str) -> tuple[dict[str, Any], str]:
+        name = next(name for name, known in FIGURES.items() if known == module)
+        figure = __getattr__(name)()
+        fixed = [key for key in figure.stored if figure.traits()[key].read_only]
+        return {key: getattr(figure, key) for key in fixed}, figure.alt
+
+    return page.refresh(nb, present)
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,7 @@ import json
 import math
 from functools import cache
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vae_tutorial.explore.figure import Figure
 from vae_tutorial.explore.page import HERE
+from vae_tutorial.models import VAE
 
 SIZE = 28  # pixels on each side, as in MNIST
 BOX = 20  # the ink, pen included, fits a box of this side
@@ -71,6 +72,43 @@ def _ink(strokes: Strokes, scale: float, shift: np.ndarray) -> np.ndarray:
     return np.clip((PEN / 2 - nearest) / SOFT + 0.5, 0, 1)
 
 
+@torch.no_grad()
+def on_grid(
+    model: VAE, x: Float[Tensor, "D"], n: int = 33, reach: float = 5.2
+) -> tuple[float, float]:
+    """log p(x) and KL(q(z|x) || p(z|x)) by a grid over the window around q, as the page shows it.
+
+    Both are too small, by what lies outside, where the posterior leaves the window.
+
+    Args:
+        model: a VAE with two latent dimensions.
+        x: one image.
+        n: cells on each side of the window.
+        reach: half its side, in units of the larger sigma of q.
+
+    Returns:
+        two numbers in nats.
+
+    Equation: eq-elbo-identity.
+
+    >>> from vae_tutorial.models import bernoulli_vae
+    >>> g = torch.Generator().manual_seed(0)
+    >>> log_p, gap = on_grid(bernoulli_vae(4, [8], 2, generator=g), torch.ones(4))
+    >>> 0 < gap < 1
+    True
+    """
+    q = model.encode(x)
+    half = reach * q.scale.max()
+    across = ((2 * torch.arange(n) + 1) / n - 1) * half
+    z = torch.cartesian_prod(q.loc[0] + across, q.loc[1] + across)  # (n*n, 2)
+    log_joint = model.decode(z).log_prob(x.expand(len(z), -1)) + model.prior.log_prob(z)
+    log_q = q.log_prob(z)
+    log_cell = 2 * torch.log(2 * half / n)
+    log_p = torch.logsumexp(log_joint, 0) + log_cell
+    gap = ((log_q + log_cell).exp() * (log_q - log_joint + log_p)).sum()
+    return float(log_p), float(gap)
+
+
 def _arc(x: float, y: float, rx: float, ry: float, start: float, end: float) -> list[list[float]]:
     """Points on an ellipse from one angle to another, in degrees, clockwise from three o'clock."""
     n = max(3, round(abs(end - start) / 12))
@@ -114,9 +152,9 @@ def _network() -> tuple[list[int], list[int], bytes]:
 
 
 @cache
-def _backdrop() -> list[list[float]]:
-    """Where the first test digits are encoded: mean of q(z|x) and label (tools/figures.py)."""
-    return json.loads((HERE / "draw_digit_points.json").read_text(encoding="utf8"))["points"]
+def _backdrop() -> dict[str, Any]:
+    """Where the first test digits are encoded, and the median of their gaps (tools/figures.py)."""
+    return json.loads((HERE / "draw_digit_points.json").read_text(encoding="utf8"))
 
 
 class DrawDigit(Figure):
@@ -140,7 +178,8 @@ class DrawDigit(Figure):
 
     figure: ClassVar[str] = "draw_digit"
     stored: ClassVar[tuple[str, ...]] = (
-        "strokes", "examples", "noise", "encoder", "decoder", "weights", "points", "typical",
+        "strokes", "examples", "noise", "encoder", "decoder", "weights", "points",
+        "typical", "usual_gap",
     )  # fmt: skip
     alt: ClassVar[str] = (
         "A hand-drawn 3 in three forms: the strokes, the 28 by 28 grey image that the encoder "
@@ -158,6 +197,8 @@ class DrawDigit(Figure):
     weights = traitlets.Bytes(read_only=True).tag(sync=True)
     points = traitlets.List(read_only=True).tag(sync=True)
     typical = traitlets.Float(read_only=True).tag(sync=True)
+
+    usual_gap = traitlets.Float(read_only=True).tag(sync=True)
 
     @traitlets.default("strokes")
     def _first_strokes(self) -> Strokes:
@@ -185,13 +226,17 @@ class DrawDigit(Figure):
 
     @traitlets.default("points")
     def _encoded_digits(self) -> list[list[float]]:
-        return _backdrop()
+        return _backdrop()["points"]
 
     @traitlets.default("typical")
     def _average_elbo(self) -> float:
         from vae_tutorial import checkpoints
 
         return -checkpoints.numbers("draw_digit")["test_minus_elbo"]
+
+    @traitlets.default("usual_gap")
+    def _median_gap(self) -> float:
+        return _backdrop()["median_gap"]
 
     @property
     def image(self) -> Float[Tensor, "1 784"]:

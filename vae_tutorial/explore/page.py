@@ -12,7 +12,7 @@ import json
 import pathlib
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 HERE = pathlib.Path(__file__).parent
@@ -177,13 +177,17 @@ def stored_figures(nb: Mapping[str, Any]) -> Iterator[tuple[Any, re.Match[str]]]
                 yield output["data"], found
 
 
-def refresh(nb: Mapping[str, Any]) -> int:
+def refresh(
+    nb: Mapping[str, Any], present: Callable[[str], tuple[dict[str, Any], str]] | None = None
+) -> int:
     """Write the present module, style and poster into each stored figure; return how many moved.
 
-    No kernel runs: the state and the alternative text are those that the notebook stores.
+    No kernel runs. What the reader may set stays as the notebook stores it.
 
     Args:
         nb: a notebook as `nbformat` or `json` read it; changed in place.
+        present: from a figure's name to what the package decides, not the reader: the part of the
+            state that is fixed (weights, say), and the alternative text. None leaves both.
 
     >>> data = {"text/html": page_html("elbo_bar", {"x": 1.0}, "bars")}
     >>> nb = {"cells": [{"outputs": [{"data": data}]}]}
@@ -196,7 +200,11 @@ def refresh(nb: Mapping[str, Any]) -> int:
     moved = 0
     for data, found in stored_figures(nb):
         old = data["text/html"]
-        new = page_html(found["figure"], _from_json(found["state"]), html.unescape(found["alt"]))
+        state, alt = _from_json(found["state"]), html.unescape(found["alt"])
+        if present is not None:
+            fixed, alt = present(found["figure"])
+            state |= fixed
+        new = page_html(found["figure"], state, alt)
         if "".join(old) == new:
             continue
         moved += 1
