@@ -123,7 +123,7 @@ class LinearGaussian:
         E_q[log p(x|z)] − KL(q‖p(z)), where the expected square is
         ‖x − Wμ − b‖² + Σ_ij W_ij² σ_j².
 
-        Equation: eq-elbo-kl.
+        Equations: eq-elbo, eq-elbo-kl.
 
         Args:
             x: observations, `(B, D)`.
@@ -194,7 +194,7 @@ def ppca_maximum_likelihood(x: Float[Tensor, "N D"], d: int) -> LinearGaussian:
 
 
 def em_step(model: LinearGaussian, x: Float[Tensor, "N D"]) -> LinearGaussian:
-    """One EM step for probabilistic PCA: never lowers Σ_n log p(x_n).
+    """One EM step for probabilistic PCA: never lowers Σ_n log p(x_n) (eq-em-monotone).
 
     E step: q_n = p(z|x_n), which closes the gap (eq-em-e-step). M step: the W and σ² that maximize
     the ELBO for these q_n (eq-em-m-step):

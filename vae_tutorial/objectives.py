@@ -112,7 +112,7 @@ def elbo_form_a(
 
     ELBO ≈ (1/L) Σ_l [ log p(x|z_l) + log p(z_l) − log q(z_l) ]
 
-    At q = p(z|x) every summand equals log p(x), so the value has no variance there.
+    At q = p(z|x) every summand equals log p(x) (eq-elbo-pointwise): no variance there.
 
     Equation: eq-estimator-a. Arguments, errors as for `elbo_terms`.
 
@@ -169,7 +169,7 @@ def importance_weighted_bound(log_w: Float[Tensor, "K *batch"]) -> Float[Tensor,
 
     Its expectation is a lower bound of log p(x) that rises with K; K = 1 gives the ELBO.
 
-    Equation: eq-iw-bound.
+    Equations: eq-iw-bound, eq-iw-monotone.
 
     Args:
         log_w: log-weights, `(K, *batch)`.
