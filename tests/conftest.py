@@ -5,10 +5,15 @@ import os
 import subprocess
 import sys
 
+import browser
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
+# The same examples on every machine, no clock, nothing written: a law holds or it does not.
+settings.register_profile("book", derandomize=True, deadline=None, database=None, max_examples=50)
+settings.load_profile("book")
 
 
 def _python(code):
@@ -55,3 +60,10 @@ def reader_errors():
         return found
 
     return errors
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Headless Chromium. One for each file: while it runs, no notebook could be run beside it."""
+    with browser.chromium() as running:
+        yield running
