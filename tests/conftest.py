@@ -12,7 +12,7 @@ from hypothesis import settings
 
 torch.set_num_threads(1)
 # The same examples on every machine, no clock, nothing written: a law holds or it does not.
-settings.register_profile("book", derandomize=True, deadline=None, database=None, max_examples=50)
+settings.register_profile("book", derandomize=True, deadline=None, database=None, max_examples=100)
 settings.load_profile("book")
 
 

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import integrate, optimize, special, stats
@@ -27,7 +27,6 @@ W, S2, X = 1.5, 0.5, 1.0  # R1
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
 
-prop = settings(derandomize=True, deadline=None, database=None, max_examples=60)
 numbers = st.floats(-3, 3)
 positive = st.floats(0.1, 3)
 
@@ -82,7 +81,6 @@ lines = st.builds(Line, numbers, positive, numbers)
 
 
 # ------------------------------------------------------------------------------ the identities
-@prop
 @given(lines, numbers, positive)
 def test_elbo(line, mu, sigma):
     """eq-elbo: the package's closed form is the average of log p(x, z) − log q(z)."""
@@ -90,7 +88,6 @@ def test_elbo(line, mu, sigma):
     assert value == pytest.approx(line.elbo(mu, sigma), rel=1e-9, abs=1e-9)
 
 
-@prop
 @given(lines, numbers, positive)
 def test_elbo_jensen(line, mu, sigma):
     """eq-elbo-jensen: for every q the bound is at most log p(x)."""
@@ -105,7 +102,6 @@ def test_log_p_x_of_r1_is_the_integral_over_z():
     assert line.log_px == pytest.approx(-1.606557, abs=1e-6)
 
 
-@prop
 @given(lines, numbers, positive, st.floats(-5, 5))
 def test_elbo_pointwise(line, mu, sigma, z):
     """eq-elbo-pointwise: for each single z, with the posterior from the marginal and the joint."""
@@ -114,7 +110,6 @@ def test_elbo_pointwise(line, mu, sigma, z):
     assert left == pytest.approx(right, rel=1e-9, abs=1e-9)
 
 
-@prop
 @given(lines, numbers, positive)
 def test_elbo_identity(line, mu, sigma):
     """eq-elbo-identity: bound plus KL to the posterior is log p(x), whatever q is."""
@@ -133,7 +128,6 @@ def test_elbo_identity_needs_nothing_of_q():
     assert elbo + gap == pytest.approx(line.log_px, abs=1e-9)
 
 
-@prop
 @given(lines, numbers, positive)
 def test_elbo_kl(line, mu, sigma):
     """eq-elbo-kl: reconstruction minus KL to the prior, KL in closed form."""
@@ -144,7 +138,6 @@ def test_elbo_kl(line, mu, sigma):
     assert terms.kl.item() == pytest.approx(kl, rel=1e-9, abs=1e-9)
 
 
-@prop
 @given(lines, numbers, positive)
 def test_elbo_entropy(line, mu, sigma):
     """eq-elbo-entropy: energy plus entropy, with the entropy from SciPy."""
@@ -153,7 +146,6 @@ def test_elbo_entropy(line, mu, sigma):
 
 
 # ------------------------------------------------------------------------------ EM
-@prop
 @given(lines)
 def test_em_e_step(line):
     """eq-em-e-step: a numerical climb over (mu, log sigma) ends at the posterior, at log p(x)."""
@@ -165,7 +157,6 @@ def test_em_e_step(line):
     assert -best.fun == pytest.approx(line.log_px, abs=1e-6)
 
 
-@prop
 @given(numbers, positive)
 def test_em_m_step(mean, variance):
     """eq-em-m-step: the w that maximizes the energy, against a numerical search."""
@@ -251,7 +242,6 @@ def values(line, mu, sigma, eps):
     return a, line.likelihood(z) - gaussian_kl(mu, sigma**2, 0, 1)
 
 
-@prop
 @given(lines, numbers, positive, st.integers(1, 5))
 def test_estimator_a_and_b(line, mu, sigma, samples):
     """eq-estimator-a, eq-estimator-b: each the average over its draws, and both unbiased."""
@@ -337,7 +327,6 @@ def test_sticking_the_landing_is_not_uniformly_better():
         assert (found["landing"][0][1] < found["B"][0][1]) is landing_is_quieter
 
 
-@prop
 @given(numbers, positive)
 def test_in_mu_form_b_is_always_quieter_in_r1(mu, sigma):
     """The ratio of the two variances is (5.5 / 4.5)² for every q; all three means agree."""
@@ -347,7 +336,6 @@ def test_in_mu_form_b_is_always_quieter_in_r1(mu, sigma):
         assert found[other][0][0] == pytest.approx(found["A"][0][0], rel=1e-8, abs=1e-8)
 
 
-@prop
 @given(st.floats(-2, 2))
 def test_scatter_of_a_is_twice_the_gap_of_a_shift(shift):
     """Exercise 04.6, part 1."""
@@ -361,7 +349,6 @@ log_weights_drawn = arrays.arrays(
 )
 
 
-@prop
 @given(log_weights_drawn)
 def test_iw_monotone(log_w):
     """eq-iw-monotone: on every draw, the leave-one-out bounds average to no more than the bound."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import integrate, stats
@@ -25,7 +25,6 @@ from vae_tutorial.objectives import importance_weighted_bound
 
 PAGE = (Path(__file__).parent.parent / "book" / "identities.md").read_text(encoding="utf8")
 
-prop = settings(derandomize=True, deadline=None, database=None, max_examples=100)
 real = st.floats(-4, 4)
 positive = st.floats(0.05, 5)
 dimension = st.shared(st.integers(1, 4), key="d")
@@ -67,7 +66,6 @@ def test_each_test_that_the_page_names_exists():
 
 
 # eq-jensen
-@prop
 @given(values, weights)
 def test_jensen(y, w):
     w = w / w.sum()
@@ -79,7 +77,6 @@ def test_jensen(y, w):
 
 
 # eq-gibbs, eq-def-kl
-@prop
 @given(weights, values)
 def test_gibbs(q, p):
     q, p = q / q.sum(), p / p.sum()
@@ -91,7 +88,6 @@ def test_gibbs(q, p):
 
 
 # eq-gibbs, for the Gaussians of the package
-@prop
 @given(vector, positive_vector, vector, positive_vector)
 def test_gibbs_for_gaussians(mu_q, sigma_q, mu_p, sigma_p):
     q, p = normal(mu_q, sigma_q), normal(mu_p, sigma_p)
@@ -117,7 +113,6 @@ def test_kl_averages_under_q():
 
 
 # eq-normal-log-density
-@prop
 @given(vector, vector, positive_vector)
 def test_normal_log_density(z, mu, sigma):
     ours = float(normal(mu, sigma).log_prob(torch.as_tensor(z)))
@@ -135,7 +130,6 @@ def test_normal_log_density_sums_over_the_last_dimension_and_integrates_to_one()
 
 
 # eq-bernoulli-log-pmf
-@prop
 @given(dimension.flatmap(lambda d: arrays(np.float64, d, elements=st.floats(-10, 10))), st.data())
 def test_bernoulli_log_pmf(a, data):
     x = np.array(data.draw(st.lists(st.integers(0, 1), min_size=len(a), max_size=len(a))), float)
@@ -155,7 +149,6 @@ def test_bernoulli_log_pmf_has_no_edge_where_probabilities_have_one():
 
 
 # eq-bernoulli-log-pmf
-@prop
 @given(st.floats(0, 1), st.floats(-10, 10))
 def test_grey_bernoulli_averages_bits(x, a):
     def log_p(value):
@@ -199,7 +192,6 @@ def test_expected_quadratic_in_the_elbo_of_the_linear_gaussian_model():
 
 
 # eq-kl-normal
-@prop
 @given(real, positive, real, positive)
 def test_kl_normal(mu_q, sigma_q, mu_p, sigma_p):
     points, w = gauss_hermite([mu_q], [[sigma_q**2]])
@@ -217,7 +209,6 @@ def test_kl_normal_adds_over_dimensions():
 
 
 # eq-kl-standard-normal
-@prop
 @given(vector, positive_vector)
 def test_kl_standard_normal(mu, sigma):
     points, w = gauss_hermite(mu, np.diag(sigma**2), order=4)
@@ -308,7 +299,6 @@ def test_r1_numbers_on_the_page():
 
 
 # eq-logsumexp
-@prop
 @given(st.lists(st.floats(-20, 20), min_size=1, max_size=8), st.floats(-30, 30))
 def test_logsumexp(a, m):
     plain = math.log(math.fsum(math.exp(v) for v in a))
@@ -330,7 +320,6 @@ def test_logsumexp_beats_the_plain_sum():
 
 
 # eq-bits-per-dim
-@prop
 @given(st.integers(1, 5000), st.floats(0.001, 0.999))
 def test_bits_per_dim(dimensions, probability):
     nats = -dimensions * math.log(probability)

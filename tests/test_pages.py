@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vae_tutorial import distributions, objectives
@@ -60,7 +60,6 @@ def test_no_image_of_mnist_is_further_from_the_mean_image_than_the_cover_says():
     assert "$R^2 < 150$ on MNIST" in COVER
 
 
-@settings(derandomize=True, deadline=None, database=None, max_examples=100)
 @given(st.integers(0, 10**6), st.floats(0, 3), st.floats(0, 1))
 def test_no_decoder_beats_the_mean_image_where_sigma_is_at_least_the_radius(seed, size, used):
     rng = np.random.default_rng(seed)
