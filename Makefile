@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 ARGS   ?=
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadscope
 .DEFAULT_GOAL := help
-.PHONY: help book test quick notebooks checkpoints data check serve lock setup
+.PHONY: help book test quick notebooks checkpoints data check bench serve lock student setup
 
 help:
 	@echo "make book         build the book into _build/html"
@@ -18,6 +18,8 @@ help:
 	@echo "make checkpoints  train the stored models again"
 	@echo "make data         fetch MNIST into the cache, checked by its SHA-256"
 	@echo "make check        what to run before a commit: ruff, the stored notebooks, the quick tests"
+	@echo "make bench        how fast: the book's code beside what one would write instead"
+	@echo "make student      copies of the chapters for a class, without solutions, into student/"
 	@echo "make serve        build the book and show it on http://localhost:8000"
 	@echo "make lock         write requirements.txt again from pyproject.toml"
 
@@ -57,7 +59,14 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python tools/notebooks.py check
+	$(BIN)/python tools/repo_links.py
 	$(MAKE) quick
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/bench.py
+
+student: $(STAMP)
+	$(BIN)/python tools/student.py
 
 serve: book
 	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html

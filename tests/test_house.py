@@ -150,6 +150,13 @@ def test_readme_code_runs(reader):
     assert float(bound) < float(exact)
 
 
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_local_links_of_documents_lead_somewhere(document):
+    text = (ROOT / document).read_text(encoding="utf8")
+    for target in re.findall(r"\]\(([^)#:]+)\)|src=\"([^\":]+)\"", text):
+        assert (ROOT / "".join(target)).is_file(), target
+
+
 # ------------------------------------------------------------------------------ chapters
 def contributors_table():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf8")
