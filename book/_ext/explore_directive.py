@@ -99,7 +99,7 @@ def visit_html(translator, node):
         width, height = node["size"]
         parts.append(
             f'<a class="reference internal" href="{escape(there)}"><img src="{source}" '
-            f'alt="{escape(image["alt"])}" width="{width}" height="{height}" loading="lazy"></a>'
+            f'alt="{escape(image["alt"])}" width="{width}" height="{height}"></a>'
         )
     translator.body.append("\n".join(parts))
     for words in caption:
