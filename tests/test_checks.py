@@ -150,7 +150,7 @@ def test_negative_elbo_reference_agrees_with_torch(inputs):
 @pytest.mark.parametrize("inputs", checks.importance_weighted_bound.inputs()[:5])
 def test_importance_weighted_reference_agrees_with_float64(inputs):
     (log_w,) = inputs
-    shift = log_w.double().max()
+    shift = log_w.double().amax(0)
     exact = (log_w.double() - shift).exp().mean(0).log() + shift
     reference = checks.importance_weighted_bound.reference(log_w)
     torch.testing.assert_close(reference.double(), exact, rtol=1e-5, atol=1e-4)
@@ -189,7 +189,7 @@ def test_other_ways_to_be_right_pass():
             (kl_standard_normal(q) - model.decode(q.rsample()).log_prob(x)).mean()
             for q in [model.encode(x)]]).mean()),
         (checks.importance_weighted_bound, lambda log_w: torch.log(
-            torch.exp(log_w - log_w.max()).mean(0)) + log_w.max()),
+            torch.exp(log_w - log_w.amax(0)).mean(0)) + log_w.amax(0)),
         (checks.elbo_closed_form, lambda mu, sigma, w, s, x: float(
             -0.5 * math.log(2 * math.pi * s**2) - ((x - w * mu)**2 + (w * sigma)**2) / (2 * s**2)
             - 0.5 * (mu**2 + sigma**2 - 1) + math.log(sigma))),
@@ -355,6 +355,36 @@ def test_a_counter_example_shows_inputs_and_both_values():
     assert re.fullmatch(
         rf"for nats = {number}, D = {number}: expected {number}, got {number}", hint
     )
+
+
+def own_a(model, x, q, z):
+    return checks.estimator_a.reference(model, x, q, q.sample(len(z)))
+
+
+def own_b(model, x, q, z):
+    again = torch.Generator().manual_seed(4)
+    return checks.estimator_b.reference(model, x, q, q.sample(len(z), generator=again))
+
+
+def without_z(model, x, q, z):
+    return kl_standard_normal(q)
+
+
+@pytest.mark.parametrize("exercise", [checks.estimator_a, checks.estimator_b], ids=case_name)
+@pytest.mark.parametrize("wrong", [own_a, own_b, without_z])
+def test_own_draws_in_place_of_the_given_ones_are_named(exercise, wrong, seed):
+    from vae_tutorial.checks.elbo import OWN_DRAWS
+
+    assert exercise.check(wrong) == checks.Result(False, OWN_DRAWS)
+
+
+def test_log_weights_are_far_apart_within_and_between_batches():
+    """Exercise 04.5 needs all three: near 0, near −1000, and both in one batch."""
+    ranges = {
+        (log_w.min() < -900, log_w.max() < -900)
+        for (log_w,) in checks.importance_weighted_bound.inputs()
+    }
+    assert {tuple(map(bool, r)) for r in ranges} == {(False, False), (True, True), (True, False)}
 
 
 def test_a_biased_estimator_is_told_so_in_words():

@@ -327,6 +327,47 @@ def test_sticking_the_landing_is_not_uniformly_better():
         assert (found["landing"][0][1] < found["B"][0][1]) is landing_is_quieter
 
 
+def log_sigma_variances(mu, sigma2):
+    return [(3 - c * mu) ** 2 * sigma2 + 2 * (c * sigma2) ** 2 for c in (5.5, 4.5)]
+
+
+@given(numbers, positive)
+def test_variance_of_the_gradient_in_log_sigma(mu, sigma):
+    """Section 4.6: the two terms of A and of B, uncorrelated, for every q."""
+    found = pathwise(mu, sigma)
+    measured = [found[form][1][1] for form in "AB"]
+    assert measured == pytest.approx(log_sigma_variances(mu, sigma**2), rel=1e-6)
+
+
+def test_in_log_sigma_form_b_may_be_the_noisier_one():
+    """Section 4.6: B is noisier at N(0.3, 0.01), for a narrow q with its mean in (0, 0.6) only."""
+    found = pathwise(0.3, 0.1)
+    assert found["A"][1][1] == pytest.approx(0.0243, abs=5e-5)
+    assert found["B"][1][1] == pytest.approx(0.0313, abs=5e-5)
+    for mu in np.linspace(-1, 1.5, 51):
+        for sigma2 in (1e-3, 0.01, 0.03, 0.044, 0.046, 0.2, 1.0):
+            a, b = log_sigma_variances(mu, sigma2)
+            assert (b > a) == (20 * sigma2 < mu * (6 - 10 * mu))
+        assert (abs(3 - 5.5 * mu) < abs(3 - 4.5 * mu)) == (1e-9 < mu < 0.6 - 1e-9)
+
+
+@given(numbers, positive)
+def test_the_noise_of_the_landing_does_not_contain_the_mean(mu, sigma):
+    """Figure 7, lower panel: (1/σ − σ/v)² whatever the mean; zero on the whole line σ² = v."""
+    landing = pathwise(mu, sigma)["landing"][0][1]
+    assert landing == pytest.approx((1 / sigma - sigma / V) ** 2, rel=1e-6, abs=1e-7)
+    on_the_line = pathwise(mu, math.sqrt(V))["landing"][0]
+    assert on_the_line == pytest.approx(((M - mu) / V, 0), abs=1e-6)
+
+
+def test_no_scatter_does_not_mean_no_gap_if_q_misses_a_part():
+    """Section 4.6: the posterior cut to z > m: log w constant, the gap log 2."""
+    z = np.linspace(M + 1e-4, M + 4, 1001)
+    log_w = Line().joint(z) - stats.truncnorm.logpdf(z, 0, np.inf, M, math.sqrt(V))
+    assert np.ptp(log_w) < 1e-9
+    assert Line().log_px - log_w[0] == pytest.approx(math.log(2), abs=1e-9)
+
+
 @given(numbers, positive)
 def test_in_mu_form_b_is_always_quieter_in_r1(mu, sigma):
     """The ratio of the two variances is (5.5 / 4.5)² for every q; all three means agree."""

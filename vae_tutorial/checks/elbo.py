@@ -7,7 +7,7 @@ import math
 import torch
 from torch.distributions import kl_divergence
 
-from vae_tutorial.checks.base import Draw, Exercise, Mistake
+from vae_tutorial.checks.base import Draw, Exercise, Mistake, Unusable
 from vae_tutorial.checks.quiz import Lines, Order, Step
 from vae_tutorial.distributions import LOG_2PI, Normal, kl_normal, kl_standard_normal
 from vae_tutorial.exact import LinearGaussian
@@ -125,6 +125,12 @@ elbo_closed_form = Exercise(
             lambda mu, sigma, w, s, x: _reconstruction(mu, sigma / w, w, s, x) - _kl(mu, sigma),
         ),
         Mistake(
+            "the variance of wz is w²σ², not wσ²: w is squared, too",
+            lambda mu, sigma, w, s, x: (
+                _reconstruction(mu, 0 * sigma, w, s, x) - w * sigma**2 / (2 * s**2) - _kl(mu, sigma)
+            ),
+        ),
+        Mistake(
             "`s` is the standard deviation of x given z, but you use it as the variance: s² "
             "belongs where you have s",
             lambda mu, sigma, w, s, x: _reconstruction(mu, sigma, w, s.sqrt(), x) - _kl(mu, sigma),
@@ -155,6 +161,18 @@ elbo_closed_form = Exercise(
             "the logarithm in the KL has the wrong sign: a narrow q costs more, not less",
             lambda mu, sigma, w, s, x: (
                 _reconstruction(mu, sigma, w, s, x) - _kl(mu, sigma) - 2 * torch.log(sigma)
+            ),
+        ),
+        Mistake(
+            "the logarithm in the KL is halved: ½ log σ² is log σ, and `sigma` is σ",
+            lambda mu, sigma, w, s, x: (
+                _reconstruction(mu, sigma, w, s, x) - _kl(mu, sigma) - 0.5 * torch.log(sigma)
+            ),
+        ),
+        Mistake(
+            "the logarithm in the KL is doubled: with its ½, log σ² becomes log σ",
+            lambda mu, sigma, w, s, x: (
+                _reconstruction(mu, sigma, w, s, x) - _kl(mu, sigma) + torch.log(sigma)
             ),
         ),
         Mistake(
@@ -211,11 +229,29 @@ def _draw_model(d: Draw) -> tuple:
     return model, x, q, d.tensor(draws, rows, 2, low=0.2, high=1.5, signed=True)
 
 
+OWN_DRAWS = (
+    "your function does not average over the draws `z` that were handed in: use them, and draw "
+    "none of your own"
+)
+
+
+def _require_given_draws(call, inputs, value) -> None:
+    """Stop at a function that draws for itself: no two of its values could be compared."""
+    model, x, q, z = inputs
+    if not torch.equal(call(model, x, q, z), value):
+        raise Unusable(OWN_DRAWS)
+    at_mean = model.decode(q.loc).log_prob(x) - kl_standard_normal(q)  # has a hint of its own
+    unmoved = torch.equal(call(model, x, q, z + 0.5), value)
+    if unmoved and not torch.allclose(value.detach(), at_mean, rtol=1e-4, atol=1e-4):
+        raise Unusable(OWN_DRAWS)
+
+
 def _observe_estimator(call, inputs) -> dict:
     model, x, q, z = inputs
     seen = {"": call(model, x, q, z)}
     if seen[""].shape != (len(x),):
         return seen
+    _require_given_draws(call, inputs, seen[""])
     # z = μ ± σ: two points whose mean and variance are those of q, so that the average of every
     # quadratic function is exact, and with it the expectation of both estimators.
     signs = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
@@ -386,8 +422,12 @@ estimator_b = Exercise(
 def _draw_weights(d: Draw) -> tuple:
     draws, rows = d.integer(6, 9), d.integer(2, 5)
     log_w = d.tensor(draws, rows, low=-4.0, high=-0.5)
-    # Every third case lies where exp() underflows to 0, as it does for images.
-    return (log_w - 1000.0 if d.integer(1, 3) == 1 else log_w,)
+    # A third of the cases lies where exp() underflows to 0, as it does for images; in another
+    # third every second example does, so that no one number can be taken out of the whole batch.
+    kind = d.integer(1, 3)
+    if kind == 1:
+        return (log_w - 1000.0,)
+    return (log_w - 1000.0 * (torch.arange(rows) % 2) if kind == 2 else log_w,)
 
 
 importance_weighted_bound = Exercise(
@@ -411,6 +451,11 @@ importance_weighted_bound = Exercise(
             "right for small numbers, but exp(−1000) is 0 and log 0 is −∞: let torch.logsumexp "
             "take the largest weight out first",
             lambda log_w: log_w.exp().mean(0).log(),
+        ),
+        Mistake(
+            "you take out one maximum for the whole batch: where another example is hundreds of "
+            "nats lower, its weights still become 0; take each example's own, along axis 0",
+            lambda log_w: (log_w - log_w.max()).exp().mean(0).log() + log_w.max(),
         ),
         Mistake(
             "exp(−1000) is 0 and log 0 is −∞: use torch.logsumexp; and −log K is missing too",
