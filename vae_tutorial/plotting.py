@@ -451,7 +451,7 @@ def draw_ledger(
 
     Examples:
         >>> ax = draw_ledger(-77.0, 25.0, 3.0, 2.0)
-        >>> [round(bar.get_x() + bar.get_width(), 6) for bar in ax.patches]
+        >>> [round(float(bar.get_x() + bar.get_width()), 6) for bar in ax.patches]
         [77.0, 102.0, 97.0, 99.0, 102.0]
     """
     if not -reconstruction > start:
