@@ -193,3 +193,27 @@ def test_a_planted_fault_is_named(present, fault):
     plant, sentence = PLANTED[fault]
     assert sentence in figure_problems(Around(**{**vars(present), **plant(present)}))
     assert sentence not in figure_problems(present)
+
+
+def test_a_poster_keeps_the_colours_of_the_book_however_few_their_pixels():
+    """A small palette merges rare colours; reconstruction and ELBO would become one."""
+    import numpy as np
+    from figures import quantise
+    from PIL import Image, ImageColor
+
+    from vae_tutorial.plotting import COLOURS
+
+    picture = np.full((200, 300, 3), 255, dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (120, 300, 3))
+    picture[80:] = noise
+    for place, colour in enumerate(COLOURS.values()):
+        picture[10:14, 20 * place : 20 * place + 4] = ImageColor.getrgb(colour)
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "PNG")
+    with Image.open(io.BytesIO(quantise(out.getvalue()))) as image:
+        assert image.mode == "P"
+        assert len(image.getcolors()) <= 128
+        small = image.convert("RGB")
+    assert small.getpixel((299, 40)) == (255, 255, 255)
+    for place, colour in enumerate(COLOURS.values()):
+        assert small.getpixel((20 * place + 1, 11)) == ImageColor.getrgb(colour), colour

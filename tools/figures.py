@@ -19,14 +19,15 @@ import statistics
 import sys
 
 import nbformat
-from PIL import Image
+from PIL import Image, ImageColor
 
 from vae_tutorial import explore
 from vae_tutorial.explore import page as stored
+from vae_tutorial.plotting import COLOURS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 POSTERS = ROOT / "vae_tutorial" / "explore" / "posters"
-WIDTH, COLOURS = 704, 64
+WIDTH, PALETTE = 704, 96
 
 
 def chromium() -> str | None:
@@ -36,11 +37,27 @@ def chromium() -> str | None:
 
 
 def quantise(png: bytes) -> bytes:
-    """Return a PNG with an opaque white ground and a small palette."""
+    """Return a PNG with an opaque white ground and a small palette, the book's colours among it.
+
+    Left to itself a small palette merges colours that cover few pixels, such as the marks of a
+    ledger: reconstruction and ELBO would become one.
+    """
     image = Image.open(io.BytesIO(png)).convert("RGBA")
     ground = Image.new("RGBA", image.size, "white")
     ground.alpha_composite(image)
-    small = ground.convert("RGB").quantize(COLOURS, kmeans=8, dither=Image.Dither.NONE)
+    ground = ground.convert("RGB")
+    fixed = [ImageColor.getrgb(colour) for colour in ("white", "black", *COLOURS.values())]
+    small = ground.quantize(PALETTE - len(fixed), kmeans=8, dither=Image.Dither.NONE)
+    channels = small.getpalette()
+    others = [tuple(channels[3 * index : 3 * index + 3]) for _, index in small.getcolors()]
+    # What nearly is one of them becomes that one: paper is white, not almost white.
+    near = {
+        c for c in others for f in fixed if max(abs(a - b) for a, b in zip(c, f, strict=True)) < 8
+    }
+    book = [channel for c in [*fixed, *(c for c in others if c not in near)] for channel in c]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(book)
+    small = ground.quantize(palette=palette, dither=Image.Dither.NONE)
     out = io.BytesIO()
     small.save(out, "PNG", optimize=True)
     return out.getvalue()
