@@ -548,6 +548,26 @@ class TestElboBar:
         page.get_by_label("mean of q").fill("-2.5")
         assert page.get_by_text("off scale").first.is_visible()
         assert term(page, "elbo") < -6
+        assert page.get_by_text("ELBO ▼").is_visible()
+        assert page.locator('[data-line="elbo"]').get_attribute("y1") == "238.00"
+        assert float(page.locator('[data-bar="kl"]').get_attribute("height")) > 0
+
+    def test_best_reconstruction_names_who_pays(self, show):
+        page = show("ElboBar")
+        page.get_by_label("mean of q").fill("0.67")
+        page.get_by_label("standard deviation of q").fill("0.1")
+        assert "the KL pays 2.03 nats" in page.locator(".vf-message").inner_text()
+        page.get_by_label("standard deviation of q").fill("0.2")
+        assert "the KL pays" not in page.locator(".vf-message").inner_text()
+
+    def test_the_prior_keeps_its_name(self, show):
+        """A wide q on the left puts its handle where the name stood: the name changes sides."""
+        page = show("ElboBar", width=390)
+        page.get_by_label("mean of q").fill("-2.5")
+        page.get_by_label("standard deviation of q").fill("2")
+        name = page.get_by_text("prior p(z)").bounding_box()
+        x, y = centre(page.locator('[data-handle="mean"]'))
+        assert name["x"] > x + 20
 
 
 def finger(page, start, dx, dy):

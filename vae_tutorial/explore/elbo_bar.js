@@ -136,10 +136,11 @@ function render({ model, el }) {
   const terms = () => elboTerms(get("mu"), get("sigma"), get("x"), w, variance);
   const span = (rect, a, b) => {
     const top = clamp(by(Math.max(a, b)), Y0, Y1), bottom = clamp(by(Math.min(a, b)), Y0, Y1);
-    setAll(rect, { y: top.toFixed(2), height: Math.max(bottom - top, 0).toFixed(2) });
+    const least = Math.max(a, b) < LOW ? 5 : 0; // a bar that lies below the scale leaves a mark
+    setAll(rect, { y: Math.min(top, Y1 - least).toFixed(2), height: Math.max(bottom - top, least).toFixed(2) });
   };
   priorPath.setAttribute("d", path(0, 1));
-  place(priorLabel, px(-1.32), py(normalDensity(-1.32, 0, 1)) - 6);
+  const priorY = py(normalDensity(-1.32, 0, 1)) - 6;
 
   const draw = () => {
     const mu = get("mu"), sigma = get("sigma"), x = get("x"), t = terms();
@@ -153,6 +154,9 @@ function render({ model, el }) {
     setAll(stem, { x1: px(mu), x2: px(mu), y1: peak, y2: ROW });
     meanHandle.setAttribute("transform", `translate(${px(mu).toFixed(1)} ${peak.toFixed(1)})`);
     place(qLabel, px(mu), peak - 14);
+    const covered = mu < -1 && peak > priorY - 30; // by the handle of a wide q on the left
+    place(priorLabel, px(covered ? 1.32 : -1.32), priorY);
+    priorLabel.setAttribute("text-anchor", covered ? "start" : "end");
     const left = clamp(px(mu - sigma), 2, W - 2), reach = clamp(px(mu + sigma), 2, W - 12);
     setAll(beam, { x1: left, x2: reach });
     ends.forEach((e, i) => setAll(e, { x1: i ? px(mu) : left, x2: i ? px(mu) : left }));
@@ -169,12 +173,17 @@ function render({ model, el }) {
     const at = (node, y, visible = true) => setAll(node, { y1: y.toFixed(2), y2: y.toFixed(2), visibility: visible ? "visible" : "hidden" });
     at(line, by(t.logP));
     at(step, by(t.reconstruction), t.reconstruction >= LOW);
-    at(floor, by(t.elbo), t.elbo >= LOW);
+    at(floor, Math.min(by(t.elbo), Y1)); // off the scale it rests on the lower edge
     lineLabel.setAttribute("y", (by(t.logP) - 9).toFixed(2));
-    setAll(floorLabel, { y: (by(t.elbo) + 17).toFixed(2), visibility: t.elbo >= LOW ? "visible" : "hidden" });
+    const low = t.elbo < LOW;
+    setAll(floorLabel, { y: low ? Y1 - 8 : (by(t.elbo) + 17).toFixed(2) });
+    floorLabel.textContent = low ? "ELBO ▼" : "ELBO";
     for (const k in cells) cells[k].textContent = fixed(k === "kl" ? -t.kl : t[k], 3);
+    // The best reconstruction that the controls reach: z = x / w, as narrow as possible.
+    const best = elboTerms(clamp(x / w, ...MU), SIGMA[0], x, w, variance).reconstruction;
     const story = t.gap < 5e-4 ? "q is the posterior. The gap is zero and the ELBO touches log p(x): no q can do better."
       : t.kl < 5e-4 ? `q is the prior. It pays no KL, but it explains x badly: the ELBO lies ${fixed(t.gap, 2)} nats below log p(x).`
+      : best - t.reconstruction < 0.01 ? `The reconstruction is as good as it gets here, and the KL pays ${fixed(t.kl, 2)} nats for it: the ELBO lies ${fixed(t.gap, 2)} nats below log p(x).`
       : `The ELBO lies ${fixed(t.gap, 2)} nats below log p(x), because q is not the posterior. Whatever q does, the three bars end on the same line.`;
     message.textContent = story;
     plotTitle.textContent = `Densities over z: prior N(0, 1), posterior with mean ${fixed(t.posteriorMean, 2)} and standard deviation ${fixed(t.posteriorSd, 2)}, q with mean ${fixed(mu, 2)} and standard deviation ${fixed(sigma, 2)}.`;
