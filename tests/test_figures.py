@@ -74,13 +74,19 @@ def compares_numbers(file, source, name, module):
     if f'"{name}"' not in source and file != f"test_{module}.py":
         return False
     lines = source.splitlines()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+    tree, alone = ast.parse(source), file == f"test_{module}.py"
+    bodies = [
+        (tree, ""),
+        *((node, node.name) for node in tree.body if isinstance(node, ast.ClassDef)),
+    ]
+    for parent, group in bodies:
+        for node in parent.body:
+            if not isinstance(node, ast.FunctionDef) or not node.name.startswith("test_"):
+                continue
             body = "\n".join(lines[node.lineno - 1 : node.end_lineno])
-            named = f'"{name}"' in body or file == f"test_{module}.py"
-            asks = ".evaluate(" in body
+            asks = (alone or f'"{name}"' in body) and ".evaluate(" in body
             holds = re.search(r"\b(approx|assert_close|allclose)\(", body)
-            if named and asks and holds and "equal" in node.name:
+            if asks and holds and re.search("equal|samenumbers", group + node.name, re.IGNORECASE):
                 return True
     return False
 
