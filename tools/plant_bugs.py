@@ -55,7 +55,7 @@ BUGS = [
     Bug("density-log", "½ missing on log σ²", D, "+ self.scale.log()).sum(-1)\n\n    def rsample", "+ 2 * self.scale.log()).sum(-1)\n\n    def rsample", D),
     Bug("density-pixels", "mean over the pixels of a Gaussian", D, "+ self.scale.log()).sum(-1)\n\n    def rsample", "+ self.scale.log()).mean(-1)\n\n    def rsample", D),
     Bug("sample-variance", "z = μ + σ² ε", D, "return self.loc + self.scale * eps", "return self.loc + self.scale**2 * eps", D),
-    Bug("sample-shared", "one ε for the whole batch", D, "            shape, generator=generator, dtype", "            shape[-1:], generator=generator, dtype", D),
+    Bug("sample-shared", "one ε for the whole batch", D, "torch.randn(shape, generator", "torch.randn(shape[-1:], generator", D),
     Bug("sample-detached", "the sample cut from the graph", D, "return self.loc + self.scale * eps", "return (self.loc + self.scale * eps).detach()", D),
     Bug("bce-mean", "cross-entropy averaged over pixels", D, 'reduction="none").sum(-1)', 'reduction="none").mean(-1)', D),
     Bug("bce-swapped", "targets and logits swapped", D, "with_logits(logits, x,", "with_logits(x, logits,", D),
