@@ -194,7 +194,7 @@ function render({ model, el }) {
   svgNode("text", { x: X0, y: CH - 2, "text-anchor": "middle", class: "vf-tick vf-num", text: "0" }, chart);
   const lastStep = svgNode("text", { x: X1, y: CH - 2, "text-anchor": "end", class: "vf-tick vf-num" }, chart);
 
-  const message = htmlNode("p", { class: "vf-message" }, box);
+  const message = htmlNode("p", { class: "vf-message", style: "min-height:4.4em" }, box);
   const lower = htmlNode("div", { style: "display:flex;flex-wrap:wrap;gap:.4rem 1rem;align-items:flex-start" }, box);
   const strip = htmlNode("div", { style: "flex:1 1 18rem;min-width:0" }, lower);
   const probe = htmlNode("div", { style: "flex:0 0 6.2rem" }, lower);
