@@ -566,7 +566,7 @@ class TestElboBar:
         page.get_by_label("mean of q").fill("-2.5")
         page.get_by_label("standard deviation of q").fill("2")
         name = page.get_by_text("prior p(z)").bounding_box()
-        x, y = centre(page.locator('[data-handle="mean"]'))
+        x, _ = centre(page.locator('[data-handle="mean"]'))
         assert name["x"] > x + 20
 
 
