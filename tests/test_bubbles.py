@@ -5,7 +5,6 @@ import itertools
 import pytest
 import torch
 import traitlets
-from browser import chromium
 
 from vae_tutorial import explore
 from vae_tutorial.data import load_digits
@@ -28,14 +27,8 @@ def html(figure):
     return figure.static_html()
 
 
-@pytest.fixture(scope="module")
-def running():
-    with chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
-def show(running, html, tmp_path):
+def show(chromium, html, tmp_path):
     """`show(…)` opens the figure from disk, still unless told otherwise; an error fails."""
     contexts, said = [], []
 
@@ -43,7 +36,7 @@ def show(running, html, tmp_path):
         path = tmp_path / f"page{len(contexts)}.html"
         path.write_text(SHELL.format(html, after), encoding="utf8")
         options = {"reduced_motion": "reduce", **options}
-        context = running.new_context(viewport={"width": width, "height": 900}, **options)
+        context = chromium.new_context(viewport={"width": width, "height": 900}, **options)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: said.append(message.text))
