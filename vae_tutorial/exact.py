@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
-from torch.distributions import MultivariateNormal
+from torch.distributions import Categorical, MultivariateNormal
 
 from vae_tutorial.distributions import LOG_2PI, Normal, kl_standard_normal, standard_normal
 
@@ -147,6 +147,33 @@ class LinearGaussian:
         log_normalizer = 0.5 * len(self.bias) * (LOG_2PI + 2 * math.log(self.sigma))
         reconstruction = -log_normalizer - 0.5 * expected_square / self.sigma**2
         return reconstruction - kl_standard_normal(q)
+
+    def prior_sampling_variance(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B"]:
+        """Variance of p(x|z)/p(x) for one z from the prior; n draws divide it by n.
+
+        v(x) = (4πσ²)^(−D/2) N(x; b, WWᵀ + ½σ² I) / p(x)² − 1, so that √(v/n) is the relative
+        standard deviation of the estimate `prior_sampling` with n samples.
+
+        Equations: eq-prior-sampling-variance, eq-linear-gaussian-second-moment.
+
+        Args:
+            x: observations, `(B, D)`.
+
+        Returns:
+            a number without unit, `(B,)`; infinite where it is beyond floating point.
+
+        Raises:
+            ValueError: if x is not `(B, D)`.
+
+        Source: the square of a Gaussian density is proportional to one of half the variance.
+
+        >>> linear_gaussian_r1().prior_sampling_variance(torch.tensor([[1.0]]))
+        tensor([1.0485])
+        """
+        self._check(x)
+        halved = LinearGaussian(self.weight, self.bias, self.sigma / math.sqrt(2))
+        log_constant = -0.5 * len(self.bias) * math.log(4 * math.pi * self.sigma**2)
+        return torch.expm1(log_constant + halved.log_p_x(x) - 2 * self.log_p_x(x))
 
     def _check(self, x: Tensor) -> None:
         if x.ndim != 2 or x.shape[1] != len(self.bias):
@@ -312,3 +339,177 @@ class Curve:
     def posterior_on_grid(self, x: Float[Tensor, "B 2"]) -> Float[Tensor, "B G"]:
         """Density p(z|x) at every grid point, `(B, G)`; sums to 1 when multiplied by the step."""
         return torch.softmax(self.log_joint_on_grid(x), dim=1) / self.step
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """z is one of K components, p(z = k) = π_k, and x|z=k ~ N(μ_k, Σ_k): the integral is a sum.
+
+    Args:
+        weights: π, `(K,)`, positive, with sum 1.
+        means: μ, `(K, D)`.
+        covariances: Σ, `(K, D, D)`, symmetric and positive definite.
+
+    Raises:
+        ValueError: if the shapes do not agree, the weights are no probabilities, or a covariance
+            is not positive definite.
+
+    Source: Bishop (2006), section 9.2.
+
+    >>> pair = GaussianMixture(torch.tensor([0.5, 0.5]), torch.tensor([[-2.0], [2.0]]),
+    ...                        torch.ones(2, 1, 1))
+    >>> pair.responsibilities(torch.tensor([[0.0]]))
+    tensor([[0.5000, 0.5000]])
+    """
+
+    weights: Float[Tensor, "K"]
+    means: Float[Tensor, "K D"]
+    covariances: Float[Tensor, "K D D"]
+
+    def __post_init__(self) -> None:
+        k, d = self.means.shape if self.means.ndim == 2 else (-1, -1)
+        if self.weights.shape != (k,) or self.covariances.shape != (k, d, d):
+            raise ValueError(
+                "weights must be (K,), means (K, D) and covariances (K, D, D), got "
+                f"{tuple(self.weights.shape)}, {tuple(self.means.shape)} and "
+                f"{tuple(self.covariances.shape)}"
+            )
+        if not ((self.weights > 0).all() and abs(self.weights.sum().item() - 1) < 1e-4):
+            raise ValueError(f"weights must be positive with sum 1, got {self.weights.tolist()}")
+        if not torch.allclose(self.covariances, self.covariances.mT, rtol=1e-4, atol=1e-6):
+            raise ValueError("covariances must be symmetric, and one of them is not")
+        if torch.linalg.cholesky_ex(self.covariances).info.any():
+            raise ValueError(
+                "covariances must be positive definite: a component has collapsed onto too few "
+                "points"
+            )
+
+    @property
+    def prior(self) -> Categorical:
+        """p(z): the component k with probability π_k."""
+        return Categorical(self.weights)
+
+    def decode(self, z: Int[Tensor, "*batch"]) -> MultivariateNormal:
+        """p(x|z) = N(μ_z, Σ_z) for component numbers z, `(*batch,)`."""
+        return MultivariateNormal(self.means[z], self.covariances[z])
+
+    def log_joint(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
+        """log p(x, z = k) = log π_k + log N(x; μ_k, Σ_k) for every k, nats, `(B, K)`."""
+        if x.ndim != 2 or x.shape[1] != self.means.shape[1]:
+            raise ValueError(f"x must be (B, {self.means.shape[1]}), got {tuple(x.shape)}")
+        every = torch.arange(len(self.weights))
+        return self.decode(every).log_prob(x[:, None]) + self.weights.log()
+
+    def log_p_x(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B"]:
+        """Exact log p(x) = log Σ_k π_k N(x; μ_k, Σ_k) in nats.
+
+        Equation: eq-mixture-evidence.
+
+        Args:
+            x: observations, `(B, D)`.
+
+        Raises:
+            ValueError: if x is not `(B, D)`.
+
+        Source: Bishop (2006), section 9.2.
+
+        >>> one = GaussianMixture(torch.ones(1), torch.zeros(1, 2), torch.eye(2)[None])
+        >>> one.log_p_x(torch.zeros(1, 2))                       # −log 2π
+        tensor([-1.8379])
+        """
+        return torch.logsumexp(self.log_joint(x), dim=1)
+
+    def responsibilities(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
+        """Exact posterior p(z = k|x) = p(x, z = k) / p(x), `(B, K)`; each row sums to 1.
+
+        Equation: eq-responsibilities.
+
+        Args:
+            x: observations, `(B, D)`.
+
+        Raises:
+            ValueError: if x is not `(B, D)`.
+
+        Source: Bishop (2006), equation 9.13.
+
+        >>> one = GaussianMixture(torch.ones(1), torch.zeros(1, 2), torch.eye(2)[None])
+        >>> one.responsibilities(torch.zeros(1, 2))
+        tensor([[1.]])
+        """
+        return torch.softmax(self.log_joint(x), dim=1)
+
+
+def mixture_em_step(model: GaussianMixture, x: Float[Tensor, "N D"]) -> GaussianMixture:
+    """One EM step for a Gaussian mixture: never lowers Σ_n log p(x_n) (eq-em-monotone).
+
+    E step: r_nk = p(z = k|x_n). M step, with N_k = Σ_n r_nk:
+    π_k = N_k/N, μ_k = N_k⁻¹ Σ_n r_nk x_n, Σ_k = N_k⁻¹ Σ_n r_nk (x_n − μ_k)(x_n − μ_k)ᵀ.
+
+    Equation: eq-mixture-m-step.
+
+    Args:
+        model: the current mixture.
+        x: data, `(N, D)`.
+
+    Returns:
+        the new mixture.
+
+    Raises:
+        ValueError: if x is not `(N, D)`, or a component collapses onto too few points.
+
+    Source: Bishop (2006), equations 9.24 to 9.26.
+
+    >>> x = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+    >>> start = GaussianMixture(torch.tensor([0.5, 0.5]), x[:2], torch.eye(2).repeat(2, 1, 1))
+    >>> bool(mixture_em_step(start, x).log_p_x(x).sum() > start.log_p_x(x).sum())
+    True
+    """
+    r = model.responsibilities(x)  # (N, K)
+    n_k = r.sum(0)  # (K,)
+    if not (n_k > 0).all():
+        raise ValueError(f"a component is responsible for no point: {n_k.tolist()}")
+    means = (r.T @ x) / n_k[:, None]  # (K, D)
+    centred = x[:, None] - means  # (N, K, D)
+    covariances = torch.einsum("nk,nki,nkj->kij", r, centred, centred) / n_k[:, None, None]
+    return GaussianMixture(n_k / len(x), means, covariances)
+
+
+def prior_sampling(
+    model: LinearGaussian | Curve,
+    x: Float[Tensor, "B D"],
+    *,
+    samples: int,
+    generator: torch.Generator,
+) -> Float[Tensor, "B"]:
+    """Log of the naive estimate of p(x), n⁻¹ Σ_i p(x|z_i) with z_1, …, z_n from the prior.
+
+    The estimate is right on average; its logarithm is on average too low. All rows of x share the
+    draws, and memory grows like n B D: draw in several calls where that is too much.
+
+    Equation: eq-prior-sampling.
+
+    Args:
+        model: anything with `.prior` (a `Normal`) and `.decode(z)`.
+        x: observations, `(B, D)`.
+        samples: n, at least 1.
+        generator: where the draws come from.
+
+    Returns:
+        nats, `(B,)`.
+
+    Raises:
+        ValueError: if `samples` is less than 1.
+
+    Source: the law of large numbers.
+
+    >>> model, x = linear_gaussian_r1(), torch.tensor([[1.0]])
+    >>> g = torch.Generator().manual_seed(0)
+    >>> estimate = prior_sampling(model, x, samples=100_000, generator=g)      # exact: −1.6066
+    >>> bool((estimate + 1.6066).abs() < 0.02)
+    True
+    """
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
+    z = model.prior.sample(samples, generator=generator)  # (n, d)
+    log_likelihood = model.decode(z[:, None]).log_prob(x)  # (n, B)
+    return torch.logsumexp(log_likelihood, dim=0) - math.log(samples)

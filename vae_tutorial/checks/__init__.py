@@ -18,6 +18,15 @@ from vae_tutorial.checks.elbo import (
     importance_weighted_bound,
     three_errors,
 )
+from vae_tutorial.checks.latent import (
+    grid_posterior,
+    intractable,
+    ppca_log_p_x,
+    ppca_posterior_mean,
+    prior_draws,
+    responsibilities,
+    weighted_covariances,
+)
 from vae_tutorial.checks.quiz import Lines, Number, Order
 from vae_tutorial.checks.start import bits_per_dimension, log_density
 from vae_tutorial.checks.vae import (
@@ -45,13 +54,20 @@ __all__ = [
     "estimator_a",
     "estimator_b",
     "evaluation_loss",
+    "grid_posterior",
     "importance_weighted_bound",
     "initial_loss",
+    "intractable",
     "kl_standard_normal",
     "log_density",
     "log_p_x",
     "negative_elbo",
+    "ppca_log_p_x",
+    "ppca_posterior_mean",
+    "prior_draws",
     "reparameterize",
+    "responsibilities",
     "three_errors",
     "unreduced_loss",
+    "weighted_covariances",
 ]

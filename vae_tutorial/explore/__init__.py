@@ -12,15 +12,22 @@ from vae_tutorial.explore.page import page_html, stored_figures
 
 if TYPE_CHECKING:
     from vae_tutorial.explore.bubbles import Bubbles
+    from vae_tutorial.explore.curve_posterior import CurvePosterior
     from vae_tutorial.explore.draw_digit import DrawDigit
     from vae_tutorial.explore.elbo_bar import ElboBar
     from vae_tutorial.explore.figure import Figure
 
-FIGURES = {"ElboBar": "elbo_bar", "DrawDigit": "draw_digit", "Bubbles": "bubbles"}
+FIGURES = {
+    "ElboBar": "elbo_bar",
+    "DrawDigit": "draw_digit",
+    "Bubbles": "bubbles",
+    "CurvePosterior": "curve_posterior",
+}
 
 __all__ = [
     "FIGURES",
     "Bubbles",
+    "CurvePosterior",
     "DrawDigit",
     "ElboBar",
     "Figure",
