@@ -18,6 +18,13 @@ from vae_tutorial.checks.elbo import (
     importance_weighted_bound,
     three_errors,
 )
+from vae_tutorial.checks.inference import (
+    inference_slips,
+    kl_full_covariance,
+    laplace_log_rate,
+    mean_field_gap,
+    wrong_bump,
+)
 from vae_tutorial.checks.quiz import Lines, Number, Order
 from vae_tutorial.checks.start import bits_per_dimension, log_density
 from vae_tutorial.checks.vae import (
@@ -46,12 +53,17 @@ __all__ = [
     "estimator_b",
     "evaluation_loss",
     "importance_weighted_bound",
+    "inference_slips",
     "initial_loss",
+    "kl_full_covariance",
     "kl_standard_normal",
+    "laplace_log_rate",
     "log_density",
     "log_p_x",
+    "mean_field_gap",
     "negative_elbo",
     "reparameterize",
     "three_errors",
     "unreduced_loss",
+    "wrong_bump",
 ]
