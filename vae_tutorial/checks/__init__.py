@@ -26,6 +26,12 @@ from vae_tutorial.checks.latent import (
     prior_draws,
     responsibilities,
     weighted_covariances,
+from vae_tutorial.checks.inference import (
+    inference_slips,
+    kl_full_covariance,
+    laplace_log_rate,
+    mean_field_gap,
+    wrong_bump,
 )
 from vae_tutorial.checks.quiz import Lines, Number, Order
 from vae_tutorial.checks.start import bits_per_dimension, log_density
@@ -56,11 +62,15 @@ __all__ = [
     "evaluation_loss",
     "grid_posterior",
     "importance_weighted_bound",
+    "inference_slips",
     "initial_loss",
     "intractable",
+    "kl_full_covariance",
     "kl_standard_normal",
+    "laplace_log_rate",
     "log_density",
     "log_p_x",
+    "mean_field_gap",
     "negative_elbo",
     "ppca_log_p_x",
     "ppca_posterior_mean",
@@ -70,4 +80,5 @@ __all__ = [
     "three_errors",
     "unreduced_loss",
     "weighted_covariances",
+    "wrong_bump",
 ]

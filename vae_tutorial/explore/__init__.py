@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from vae_tutorial.explore.draw_digit import DrawDigit
     from vae_tutorial.explore.elbo_bar import ElboBar
     from vae_tutorial.explore.figure import Figure
+    from vae_tutorial.explore.kl_plane import KlPlane
 
 FIGURES = {
     "ElboBar": "elbo_bar",
     "DrawDigit": "draw_digit",
     "Bubbles": "bubbles",
     "CurvePosterior": "curve_posterior",
+    "KlPlane": "kl_plane",
 }
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "DrawDigit",
     "ElboBar",
     "Figure",
+    "KlPlane",
     "page_html",
     "refresh",
     "sliders",
