@@ -18,6 +18,13 @@ from vae_tutorial.checks.elbo import (
     importance_weighted_bound,
     three_errors,
 )
+from vae_tutorial.checks.inference import (
+    inference_slips,
+    kl_full_covariance,
+    laplace_log_rate,
+    mean_field_gap,
+    wrong_bump,
+)
 from vae_tutorial.checks.latent import (
     grid_posterior,
     intractable,
@@ -26,12 +33,6 @@ from vae_tutorial.checks.latent import (
     prior_draws,
     responsibilities,
     weighted_covariances,
-from vae_tutorial.checks.inference import (
-    inference_slips,
-    kl_full_covariance,
-    laplace_log_rate,
-    mean_field_gap,
-    wrong_bump,
 )
 from vae_tutorial.checks.quiz import Lines, Number, Order
 from vae_tutorial.checks.start import bits_per_dimension, log_density
