@@ -18,6 +18,14 @@ from vae_tutorial.checks.elbo import (
     importance_weighted_bound,
     three_errors,
 )
+from vae_tutorial.checks.gradients import (
+    exact_slope,
+    four_errors,
+    landing,
+    pathwise,
+    score_function,
+    score_wins,
+)
 from vae_tutorial.checks.quiz import Lines, Number, Order
 from vae_tutorial.checks.start import bits_per_dimension, log_density
 from vae_tutorial.checks.vae import (
@@ -45,13 +53,19 @@ __all__ = [
     "estimator_a",
     "estimator_b",
     "evaluation_loss",
+    "exact_slope",
+    "four_errors",
     "importance_weighted_bound",
     "initial_loss",
     "kl_standard_normal",
+    "landing",
     "log_density",
     "log_p_x",
     "negative_elbo",
+    "pathwise",
     "reparameterize",
+    "score_function",
+    "score_wins",
     "three_errors",
     "unreduced_loss",
 ]
