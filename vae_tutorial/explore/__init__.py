@@ -15,8 +15,14 @@ if TYPE_CHECKING:
     from vae_tutorial.explore.draw_digit import DrawDigit
     from vae_tutorial.explore.elbo_bar import ElboBar
     from vae_tutorial.explore.figure import Figure
+    from vae_tutorial.explore.gradient_noise import GradientNoise
 
-FIGURES = {"ElboBar": "elbo_bar", "DrawDigit": "draw_digit", "Bubbles": "bubbles"}
+FIGURES = {
+    "ElboBar": "elbo_bar",
+    "DrawDigit": "draw_digit",
+    "Bubbles": "bubbles",
+    "GradientNoise": "gradient_noise",
+}
 
 __all__ = [
     "FIGURES",
@@ -24,6 +30,7 @@ __all__ = [
     "DrawDigit",
     "ElboBar",
     "Figure",
+    "GradientNoise",
     "page_html",
     "refresh",
     "sliders",
