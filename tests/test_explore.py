@@ -24,12 +24,18 @@ from vae_tutorial.distributions import Normal, kl_normal
 from vae_tutorial.exact import LinearGaussian
 from vae_tutorial.explore import draw_digit
 from vae_tutorial.explore import page as stored
+from vae_tutorial.gradients import expectation, score
 from vae_tutorial.objectives import elbo_terms, importance_weighted_bound
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = list(explore.FIGURES)
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
 WHERE = {"03_": "kl_plane", "04_": "elbo_bar", "07_": "draw_digit"}  # chapters that must hold a figure
+WHERE = {
+    "04_": "elbo_bar",
+    "05_": "gradient_noise",
+    "07_": "draw_digit",
+}  # chapters that must hold a figure
 LIMIT = 450_000  # of a figure's whole HTML
 
 
@@ -709,3 +715,81 @@ class TestAnyFigure:
         assert left["after"] == 0
         assert left["saved"] > 0
         page.close()
+
+
+@pytest.mark.browser
+class TestGradientNoise:
+    def words(self, page):
+        return page.locator(".vf-message").inner_text()
+
+    def test_variances_equal_quadrature(self, show):
+        """eq-sine-variance in the page, to 1e-6, against `gradients.expectation`."""
+        page = show("GradientNoise")
+        cases = [(omega, sigma) for omega in (0.2, 1.1, 3.0, 10.0) for sigma in (0.2, 1.0, 2.0)]
+        found = page.evaluate(
+            "cases => { const { sineGradient } = document.querySelector('.vf').__vf;"
+            "return cases.map(([omega, sigma]) => sineGradient(omega, sigma)); }",
+            cases,
+        )
+        for (omega, sigma), got in zip(cases, found, strict=True):
+            zero = torch.zeros(1, dtype=torch.float64)
+            q = Normal(zero, zero + sigma)
+
+            def path(z, omega=omega):
+                return omega * torch.cos(omega * z[:, 0])
+
+            def weighted(z, q=q, omega=omega):
+                return torch.sin(omega * z[:, 0]) * score(q, z, wrt="loc")[:, 0]
+
+            for name, draws in (("path", path), ("score", weighted)):
+                mean = expectation(draws, q).item()
+                square = expectation(lambda z, g=draws: g(z) ** 2, q).item()
+                assert got["slope"] == pytest.approx(mean, abs=1e-6)
+                assert got[name] == pytest.approx(square - mean**2, abs=1e-6)
+
+    def test_running_means_equal_torch(self, show):
+        page = show("GradientNoise")
+        call = (
+            "() => { const f = document.querySelector('.vf').__vf, e = f.normalNoise(3, 200);"
+            "return [e, f.runningMeans(1.7, 0.6, e)]; }"
+        )
+        noise, means = page.evaluate(call)
+        eps = torch.tensor(noise, dtype=torch.float64)
+        z, count = 0.6 * eps, torch.arange(1, 201)
+        by_path = (1.7 * torch.cos(1.7 * z)).cumsum(0) / count
+        by_score = (torch.sin(1.7 * z) * eps / 0.6).cumsum(0) / count
+        for name, expected in (("path", by_path), ("score", by_score)):
+            found = torch.tensor(means[name], dtype=torch.float64)
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+    def test_keyboard_and_words(self, show):
+        page = show("GradientNoise")
+        assert self.words(page).startswith("The score function is quieter: the path needs 9.0")
+        for label, key in (("frequency of f", "Home"), ("standard deviation of q", "ArrowLeft")):
+            before = term(page, "path")
+            page.get_by_label(label).focus()
+            page.keyboard.press(key)
+            assert term(page, "path") != before
+        assert self.words(page).startswith("The path is quieter")
+        line = page.locator('[data-mean="path"]')
+        before = line.get_attribute("d")
+        page.get_by_label("number of draws").focus()
+        page.keyboard.press("ArrowRight")
+        assert line.get_attribute("d") != before
+
+    def test_mouse_and_finger(self, show):
+        page = show("GradientNoise", width=390, has_touch=True, is_mobile=True)
+        line = page.locator('[data-mean="score"]')
+        before, band = line.get_attribute("d"), page.locator('[data-band="score"]')
+        still = band.get_attribute("d")
+        page.get_by_role("button", name="other draws").tap()
+        assert line.get_attribute("d") != before
+        assert band.get_attribute("d") == still  # other draws, the same expected scatter
+        before = term(page, "path")
+        page.get_by_label("frequency of f").click(position={"x": 5, "y": 14})
+        assert term(page, "path") != before
+
+    def test_what_is_not_positive_is_refused(self):
+        for name in ("omega", "sigma", "draws"):
+            with pytest.raises(Exception, match=f"{name} must be positive, got 0"):
+                explore.GradientNoise(**{name: 0})

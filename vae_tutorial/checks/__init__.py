@@ -33,6 +33,13 @@ from vae_tutorial.checks.latent import (
     prior_draws,
     responsibilities,
     weighted_covariances,
+from vae_tutorial.checks.gradients import (
+    exact_slope,
+    four_errors,
+    landing,
+    pathwise,
+    score_function,
+    score_wins,
 )
 from vae_tutorial.checks.quiz import Lines, Number, Order
 from vae_tutorial.checks.start import bits_per_dimension, log_density
@@ -62,6 +69,8 @@ __all__ = [
     "estimator_b",
     "evaluation_loss",
     "grid_posterior",
+    "exact_slope",
+    "four_errors",
     "importance_weighted_bound",
     "inference_slips",
     "initial_loss",
@@ -69,6 +78,7 @@ __all__ = [
     "kl_full_covariance",
     "kl_standard_normal",
     "laplace_log_rate",
+    "landing",
     "log_density",
     "log_p_x",
     "mean_field_gap",
@@ -78,6 +88,10 @@ __all__ = [
     "prior_draws",
     "reparameterize",
     "responsibilities",
+    "pathwise",
+    "reparameterize",
+    "score_function",
+    "score_wins",
     "three_errors",
     "unreduced_loss",
     "weighted_covariances",

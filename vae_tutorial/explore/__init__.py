@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vae_tutorial.explore.elbo_bar import ElboBar
     from vae_tutorial.explore.figure import Figure
     from vae_tutorial.explore.kl_plane import KlPlane
+    from vae_tutorial.explore.gradient_noise import GradientNoise
 
 FIGURES = {
     "ElboBar": "elbo_bar",
@@ -24,6 +25,7 @@ FIGURES = {
     "Bubbles": "bubbles",
     "CurvePosterior": "curve_posterior",
     "KlPlane": "kl_plane",
+    "GradientNoise": "gradient_noise",
 }
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "ElboBar",
     "Figure",
     "KlPlane",
+    "GradientNoise",
     "page_html",
     "refresh",
     "sliders",
