@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from vae_tutorial.explore.draw_digit import DrawDigit
     from vae_tutorial.explore.elbo_bar import ElboBar
     from vae_tutorial.explore.figure import Figure
-    from vae_tutorial.explore.kl_plane import KlPlane
     from vae_tutorial.explore.gradient_noise import GradientNoise
+    from vae_tutorial.explore.kl_plane import KlPlane
 
 FIGURES = {
     "ElboBar": "elbo_bar",
@@ -35,8 +35,8 @@ __all__ = [
     "DrawDigit",
     "ElboBar",
     "Figure",
-    "KlPlane",
     "GradientNoise",
+    "KlPlane",
     "page_html",
     "refresh",
     "sliders",
