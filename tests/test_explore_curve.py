@@ -71,7 +71,7 @@ def test_curve_posterior_equals_python(page):
 @pytest.mark.browser
 def test_its_first_state_has_the_numbers_of_the_chapter(page):
     assert [term(page, key) for key in ("logP", "sd", "peaks")] == ["-7.37", "1.02", "0.07, 2.11"]
-    assert "less certain" in page.locator(".vf-message").inner_text()
+    assert "larger standard deviation" in page.locator(".vf-message").inner_text()
 
 
 @pytest.mark.browser

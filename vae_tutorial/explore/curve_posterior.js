@@ -136,7 +136,7 @@ function render({ model, el }) {
     cells.mean.textContent = fixed(t.mean, 2);
     cells.sd.textContent = fixed(t.sd, 2);
     cells.peaks.textContent = t.peaks.length ? t.peaks.map((z) => fixed(z, 2)).join(", ") : "outside";
-    const story = t.sd > 1 ? "Seeing x has left z less certain than the prior had it: its standard deviation is above 1."
+    const story = t.sd > 1 ? "z now has a larger standard deviation than under the prior: places far apart explain x."
       : t.logP < -12 && t.sd < 0.3 ? "The model would hardly ever make such an x, and yet the posterior names its z with confidence."
       : t.peaks.length > 1 ? "More than one place on the curve explains x: the posterior has several peaks."
       : t.sd > 0.6 ? "With so much noise x says little: the posterior is close to the prior."
