@@ -35,8 +35,8 @@ def seed(request, monkeypatch):
 
 # ------------------------------------------------------------------ references and mistakes
 def test_every_check_is_offered_under_its_own_name():
-    assert len(EXERCISES) == 11
-    assert len(ALL) == 15
+    assert len({check.name for check in ALL}) == len(ALL) > 15
+    assert len(EXERCISES) > 11
     for check in ALL:
         assert getattr(checks, check.name) is check
         assert repr(check) == f"checks.{check.name}"
