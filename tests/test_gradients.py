@@ -30,6 +30,7 @@ from vae_tutorial.gradients import (
 F64 = torch.float64
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
+LEGENDRE = np.polynomial.legendre.leggauss(12)
 GAUSSIAN = ("loc", "scale", "log_scale")
 
 means = st.floats(-3, 3)
@@ -51,11 +52,11 @@ def average(f, mu, sigma):
 
 
 def integral(f, mu=0.0, sigma=1.0):
-    """E f(z) for z ~ N(mu, sigma²), for wiggly f: SciPy's quadrature on many panels."""
+    """E f(z) for z ~ N(mu, sigma²), for wiggly f: Gauss-Legendre on 180 panels."""
     edges = np.linspace(mu - 9 * sigma, mu + 9 * sigma, 181)
-    panels = itertools.pairwise(edges)
-    weighted = lambda z: f(z) * stats.norm.pdf(z, mu, sigma)  # noqa: E731
-    return sum(integrate.fixed_quad(weighted, a, b, n=12)[0] for a, b in panels)
+    middle, half = 0.5 * (edges[1:] + edges[:-1])[:, None], 0.5 * (edges[1] - edges[0])
+    z = middle + half * LEGENDRE[0]
+    return half * (LEGENDRE[1] * f(z) * stats.norm.pdf(z, mu, sigma)).sum()
 
 
 def moved(f, mu, sigma, wrt, h=1e-5):

@@ -190,6 +190,10 @@ pathwise = Exercise(
             lambda f, mu, sigma, eps: _slope(f, mu + sigma**2 * eps) * 2 * sigma**2 * eps,
         ),
         Mistake(
+            "z = μ + σ²ε in your code, so z − μ is σ²ε, too: the noise is scaled by σ in both",
+            lambda f, mu, sigma, eps: _slope(f, mu + sigma**2 * eps) * sigma**2 * eps,
+        ),
+        Mistake(
             "this is the score function: the path differentiates f",
             lambda f, mu, sigma, eps: _score_function(f, mu, sigma, eps, 0.0),
         ),
@@ -236,7 +240,7 @@ exact_slope = Exercise(
             lambda phi: (2 * phi**3 + math.cos(phi**3)) * 3 * phi**2,
         ),
         Mistake(
-            "E[sin z] is not sin μ: the spread of z damps it by e^(−σ²/2)",
+            "the average of sin z is not sin μ: the spread of z damps it by e^(−σ²/2)",
             lambda phi: (2 * phi**3 + math.cos(phi**3)) * 3 * phi**2 + 2 * math.exp(2 * float(phi)),
         ),
         Mistake(
