@@ -222,6 +222,12 @@ def test_kl_standard_normal_is_steeper_below_one_than_above():
     assert below > 1.4 * above > 0
 
 
+def test_kl_standard_normal_is_steeper_above_one_per_factor():
+    half, double = (float(kl_standard_normal(normal([0.0], [s]))) for s in (0.5, 2.0))
+    assert half == pytest.approx(0.318, abs=5e-4)
+    assert double == pytest.approx(0.807, abs=5e-4)
+
+
 # eq-kl-mvn
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_kl_mvn(d):

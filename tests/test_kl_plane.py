@@ -141,7 +141,7 @@ class TestKlPlane:
             page.get_by_label(label).focus()
             page.keyboard.press("ArrowRight")
             assert term(page, "reverse") != before
-        page.get_by_role("button", name="a step").focus()
+        page.get_by_role("button", name="skewed").focus()
         page.keyboard.press("Enter")
         page.get_by_role("button", name="Let go").focus()
         page.keyboard.press("Enter")

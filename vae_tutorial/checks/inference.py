@@ -200,6 +200,10 @@ laplace_log_rate = Exercise(
             lambda a, b: torch.stack([a / b, a**-0.5]),
         ),
         Mistake(
+            "that is the rate: z is its logarithm",
+            lambda a, b: torch.stack([a / b, a**0.5 / b]),
+        ),
+        Mistake(
             "the sign of the mode is wrong: f'(z) = a − b exp(z) vanishes at log(a/b)",
             lambda a, b: torch.stack([torch.log(b / a), a**-0.5]),
         ),
@@ -360,6 +364,6 @@ inference_slips = Lines(
         6: "log Z contains no z, so it comes out of the average as a constant",
         7: "θ is the model's and φ is q's, as in the whole book",
     },
-    "sentences 2, 3, 5 and 8: proximity is to be made large; the formula of 3 holds for the prior "
+    "lines 2, 3, 5 and 8: proximity is to be made large; the formula of 3 holds for the prior "
     "N(0, I) only; the order decides who takes the average; V − log V − 1 grows on both sides",
 )

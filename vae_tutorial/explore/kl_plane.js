@@ -174,7 +174,7 @@ function render({ model, el }) {
     mu: sliderRow(controls, { label: "mean μ", spoken: "mean of q", min: MU[0], max: MU[1], step: 0.01, digits: 2, onInput: (v) => take({ mu: v }) }),
     sigma: sliderRow(controls, { label: "width σ", spoken: "standard deviation of q", min: SIGMA[0], max: SIGMA[1], step: 0.01, digits: 2, onInput: (v) => take({ sigma: v }) }),
     direction: choice("Height:", "direction", [["reverse", "KL(q‖p)"], ["forward", "KL(p‖q)"]]),
-    target: choice("Target:", "target", [["bumps", "two bumps"], ["step", "a step"]]),
+    target: choice("Target:", "target", [["bumps", "two bumps"], ["step", "skewed"]]),
   };
   onDrag(handle, plane, (x, y) => take({ mu: round(clamp(unpx(x), ...MU)), sigma: round(clamp(unpy(y), ...SIGMA)) }));
 
