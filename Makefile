@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 ARGS   ?=
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadscope
 .DEFAULT_GOAL := help
-.PHONY: help book test quick notebooks checkpoints data check bench serve lock student setup
+.PHONY: help book test quick notebooks checkpoints data check bench serve lock student bugs setup
 
 help:
 	@echo "make book         build the book into _build/html"
@@ -20,6 +20,7 @@ help:
 	@echo "make check        what to run before a commit: ruff, the stored notebooks, the quick tests"
 	@echo "make bench        how fast: the book's code beside what one would write instead"
 	@echo "make student      copies of the chapters for a class, without solutions, into student/"
+	@echo "make bugs         plant known mistakes into the package, one at a time: does a test fail?"
 	@echo "make serve        build the book and show it on http://localhost:8000"
 	@echo "make lock         write requirements.txt again from pyproject.toml"
 
@@ -67,6 +68,9 @@ bench: $(STAMP)
 
 student: $(STAMP)
 	$(BIN)/python tools/student.py
+
+bugs: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/plant_bugs.py
 
 serve: book
 	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html

@@ -9,7 +9,6 @@ import json
 import math
 import os
 import re
-import shutil
 import subprocess
 import sys
 import types
@@ -18,6 +17,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+from browser import centre, finger
 
 from vae_tutorial import checkpoints, explore
 from vae_tutorial.distributions import Normal, kl_normal
@@ -294,28 +294,8 @@ def test_gap_is_zero_where_q_is_the_posterior():
 
 
 # ------------------------------------------------------------------------------ in the page
-def find_chromium():
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = find_chromium()
-    if path is None:
-        if os.environ.get("VAE_TUTORIAL_REQUIRE_BROWSER") == "1":
-            pytest.fail("VAE_TUTORIAL_REQUIRE_BROWSER=1, but there is no Chromium")
-        pytest.skip("no Chromium: the interactive figures are not tested in a page")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as p:
-        found = p.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
 @pytest.fixture
-def show(browser, html, tmp_path):
+def show(chromium, html, tmp_path):
     """`show(name, …)` opens a page from disk with these figures; whatever it says is an error."""
     contexts, said = [], []
 
@@ -332,7 +312,7 @@ def show(browser, html, tmp_path):
             encoding="utf8",
         )
         options = {"reduced_motion": "reduce", **options}
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        context = chromium.new_context(viewport={"width": width, "height": 900}, **options)
         contexts.append(context)
         page = context.new_page()
         page.emulate_media(media=media)
@@ -366,11 +346,6 @@ def term(page, key, index=0):
 
 def terms(page, index=0):
     return [term(page, key, index) for key in ("reconstruction", "kl", "elbo")]
-
-
-def centre(locator):
-    box = locator.bounding_box()
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
 @pytest.mark.browser
@@ -566,20 +541,8 @@ class TestElboBar:
         page.get_by_label("mean of q").fill("-2.5")
         page.get_by_label("standard deviation of q").fill("2")
         name = page.get_by_text("prior p(z)").bounding_box()
-        x, y = centre(page.locator('[data-handle="mean"]'))
+        x, _ = centre(page.locator('[data-handle="mean"]'))
         assert name["x"] > x + 20
-
-
-def finger(page, start, dx, dy):
-    """Put a finger down, move it, lift it."""
-    touch = page.context.new_cdp_session(page)
-    x, y = start
-    path = [(x + dx * k / 6, y + dy * k / 6) for k in range(7)]
-    for k, (a, b) in enumerate(path):
-        kind = "touchMove" if k else "touchStart"
-        points = [{"x": a, "y": b}]
-        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
 @pytest.mark.browser
@@ -679,8 +642,8 @@ class TestAnyFigure:
         assert poster.is_visible()
         assert poster.bounding_box()["width"] > 600
 
-    def test_a_broken_figure_falls_back_to_its_poster(self, browser):
-        page = browser.new_page()
+    def test_a_broken_figure_falls_back_to_its_poster(self, chromium):
+        page = chromium.new_page()
         errors = []
         page.on("console", lambda message: errors.append(message.text))
         page.set_content(explore.page_html("draw_digit", {"strokes": []}, "a poster"))
@@ -706,11 +669,11 @@ class TestAnyFigure:
         assert page.locator(".vf-ledger").first.is_visible()
 
     @pytest.mark.parametrize("name", NAMES)
-    def test_live_host_and_clean_up(self, browser, name):
+    def test_live_host_and_clean_up(self, chromium, name):
         """The host of a running kernel: a model with listeners, and an end."""
         figure = getattr(explore, name)()
         state = {key: getattr(figure, key) for key in figure.stored}
-        page = browser.new_page()
+        page = chromium.new_page()
         left = page.evaluate(
             """async ([source, state]) => {
               const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));

@@ -57,11 +57,15 @@ def where_shown(pages, name, module):
     found = set()
     for file, text in pages.items():
         if file.endswith(".ipynb"):
-            if f'data-figure=\\"{module}\\"' not in text:
+            if f'data-figure=\\"{module}\\"' not in text and f"{{explore}} {name}" not in text:
                 continue
-            outputs = [o for c in json.loads(text)["cells"] for o in c.get("outputs", [])]
+            cells = json.loads(text)["cells"]
+            outputs = [o for c in cells for o in c.get("outputs", [])]
             stored_html = ["".join(o.get("data", {}).get("text/html", "")) for o in outputs]
+            prose = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+            # A second figure would make the notebook too large: the page fetches it by a fence.
             alive = any(f'data-figure="{module}"' in html for html in stored_html)
+            alive |= any(shown == name and not link for shown, link in FENCE.findall(prose))
         else:
             alive = any(shown == name and not link for shown, link in FENCE.findall(text))
         if alive:

@@ -13,7 +13,6 @@ import sys
 import types
 from pathlib import Path
 
-import browser
 import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -311,21 +310,20 @@ PAGE = """<!doctype html><style>{css}</style><main class="bd-article">
 
 
 @pytest.mark.browser
-def test_on_the_page_stands_the_picture_and_a_note(stored):
+def test_on_the_page_stands_the_picture_and_a_note(chromium, stored):
     """A cell tagged live-only: its picture stays, what has none goes, and a note says why."""
     css = (ROOT / "book" / "_static" / "book.css").read_text(encoding="utf8")
     png = stored.cells[-1].outputs[0].data["image/png"].strip()
-    with browser.chromium() as running:
-        page = running.new_page()
-        page.set_content(PAGE.format(css=css, png=png))
-        assert page.locator("img").is_visible()
-        assert page.locator("figcaption").is_visible()
-        assert page.locator("pre").is_hidden()
-        notes = page.evaluate(
-            "[...document.querySelectorAll('.cell_output')].map("
-            "(e) => getComputedStyle(e, '::after').content)"
-        )
-        page.close()
+    page = chromium.new_page()
+    page.set_content(PAGE.format(css=css, png=png))
+    assert page.locator("img").is_visible()
+    assert page.locator("figcaption").is_visible()
+    assert page.locator("pre").is_hidden()
+    notes = page.evaluate(
+        "[...document.querySelectorAll('.cell_output')].map("
+        "(e) => getComputedStyle(e, '::after').content)"
+    )
+    page.close()
     assert len(notes) == 2
     assert all("running kernel" in note for note in notes)
 

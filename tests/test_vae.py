@@ -143,6 +143,20 @@ def test_the_cheapest_constant_picture_is_the_mean_image():
     np.testing.assert_allclose(1 / (1 + np.exp(-found)), x.mean(0), atol=1e-5)
 
 
+# ------------------------------------------------------------------------------ section 7.7
+def test_between_kinks_the_second_derivatives_are_never_positive():
+    """The decoder's logits are piecewise linear in z: the Hessian is -sum of pi (1 - pi) J J'."""
+    model = bernoulli_vae(6, [5], 2, generator=seeded(20)).double()
+    x = torch.rand(6, generator=seeded(21), dtype=torch.float64)
+    for z in torch.randn(20, 2, generator=seeded(22), dtype=torch.float64):
+        hessian = torch.autograd.functional.hessian(lambda z: model.decode(z).log_prob(x), z)
+        jacobian = torch.autograd.functional.jacobian(model.decoder.net, z)  # (D, d)
+        pi = model.decode(z).probs.detach()
+        second = -(pi * (1 - pi)) @ jacobian**2
+        torch.testing.assert_close(hessian.diagonal(), second)
+        assert (second <= 0).all()
+
+
 # ------------------------------------------------------------------------------ eq-iw-log-px
 def test_importance_sampling_estimates_log_p_x_from_below(tiny):
     """[eq-iw-log-px] close to quadrature for many samples; below it on average for few."""
@@ -269,4 +283,4 @@ def test_the_diagram_names_each_part():
     text = " ".join(t.get_text() for t in ax.texts)
     for part in ("encoder", "decoder", "noise", "KL", "400 units"):
         assert part in text
-    assert np.all([t.get_fontsize() >= 12 for t in ax.texts if t.get_text()])
+    assert np.all([t.get_fontsize() >= 15 for t in ax.texts if t.get_text()])  # on a telephone

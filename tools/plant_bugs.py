@@ -55,7 +55,7 @@ BUGS = [
     Bug("density-log", "½ missing on log σ²", D, "+ self.scale.log()).sum(-1)\n\n    def rsample", "+ 2 * self.scale.log()).sum(-1)\n\n    def rsample", D),
     Bug("density-pixels", "mean over the pixels of a Gaussian", D, "+ self.scale.log()).sum(-1)\n\n    def rsample", "+ self.scale.log()).mean(-1)\n\n    def rsample", D),
     Bug("sample-variance", "z = μ + σ² ε", D, "return self.loc + self.scale * eps", "return self.loc + self.scale**2 * eps", D),
-    Bug("sample-shared", "one ε for the whole batch", D, "            shape, generator=generator, dtype", "            shape[-1:], generator=generator, dtype", D),
+    Bug("sample-shared", "one ε for the whole batch", D, "torch.randn(shape, generator", "torch.randn(shape[-1:], generator", D),
     Bug("sample-detached", "the sample cut from the graph", D, "return self.loc + self.scale * eps", "return (self.loc + self.scale * eps).detach()", D),
     Bug("bce-mean", "cross-entropy averaged over pixels", D, 'reduction="none").sum(-1)', 'reduction="none").mean(-1)', D),
     Bug("bce-swapped", "targets and logits swapped", D, "with_logits(logits, x,", "with_logits(x, logits,", D),
@@ -63,7 +63,7 @@ BUGS = [
     Bug("elbo-sign", "reconstruction + KL", O, "return self.reconstruction - self.kl", "return self.reconstruction + self.kl", O),
     Bug("a-no-prior", "log p(z) forgotten in form A", O, " + model.prior.log_prob(z) - q.log_prob(z)", " - q.log_prob(z)", O),
     Bug("a-sign", "+ log q(z) in form A", O, " + model.prior.log_prob(z) - q.log_prob(z)", " + model.prior.log_prob(z) + q.log_prob(z)", O),
-    Bug("a-detached", "q's density without gradient in form A", O, "- q.log_prob(z)", "- q.detach().log_prob(z)", "elbo"),
+    Bug("a-detached", "q's density without gradient in form A", O, "- q.log_prob(z)", "- q.detach().log_prob(z)", O),
     Bug("no-1-over-l", "sum over samples without 1/L", O, "log_prob(x).mean(0), kl_normal", "log_prob(x).sum(0), kl_normal", O),
     Bug("iw-mean-log", "mean of logs for log of mean", O, "torch.logsumexp(log_w, dim=0) - math.log(len(log_w))", "log_w.mean(0)", O),
     Bug("iw-no-k", "−log K forgotten", O, "torch.logsumexp(log_w, dim=0) - math.log(len(log_w))", "torch.logsumexp(log_w, dim=0)", O),
@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
         for bug in BUGS if not keys else [known[key] for key in keys]:
             test = run(bug, folder)
             missed += [] if test else [bug.key]
-            print(f"{bug.key:<18}{bug.what:<52}{test or 'NOT CAUGHT'}", flush=True)
+            print(f"{bug.key:<18}{bug.what:<54}{test or 'NOT CAUGHT'}", flush=True)
     print(f"{len(missed)} not caught" if missed else "every planted bug was caught")
     return bool(missed)
 

@@ -386,35 +386,43 @@ def draw_vae(ax=None):
     """
     from matplotlib.patches import FancyBboxPatch
 
-    ax = _axes(ax, 2.9)
-    parts = [  # centre, half of the width, name, colour, size
-        (0.0, 0.35, "$x$", "data", "784"),
-        (2.1, 0.95, "encoder\n$q_\\phi(z\\mid x)$", "posterior", "400 units"),
-        (4.6, 0.95, "$\\mu,\\ \\log\\sigma^2$", "posterior", "20 + 20"),
-        (7.1, 0.95, "$z = \\mu + \\sigma\\varepsilon$", "posterior", "20"),
-        (9.6, 0.95, "decoder\n$p_\\theta(x\\mid z)$", "model", "400 units"),
-        (11.7, 0.35, "$\\pi$", "model", "784"),
+    ax = _axes(ax, 4.6)
+    width, y_top = 1.15, 3.2  # half of a wide box; the height of the first row
+    parts = [  # x, y, half of the width, name, colour, size
+        (0.0, y_top, 0.45, "$x$", "data", "784"),
+        (2.45, y_top, width, "encoder\n$q_\\phi(z\\mid x)$", "posterior", "400 units"),
+        (5.75, y_top, width, "$\\mu,\\ \\log\\sigma^2$", "posterior", "20 + 20"),
+        (0.7, 0.0, width, "$z = \\mu + \\sigma\\varepsilon$", "posterior", "20"),
+        (4.0, 0.0, width, "decoder\n$p_\\theta(x\\mid z)$", "model", "400 units"),
+        (6.45, 0.0, 0.45, "$\\pi$", "model", "784"),
     ]
-    for k, (x, half, name, key, size) in enumerate(parts):
-        edge = {"edgecolor": COLOURS[key], "linewidth": 1.8, "facecolor": "white"}
+    for k, (x, y, half, name, key, size) in enumerate(parts):
+        edge = {"edgecolor": COLOURS[key], "linewidth": 2, "facecolor": "white"}
         style = "round,pad=0,rounding_size=0.12"
-        ax.add_patch(FancyBboxPatch((x - half, -0.5), 2 * half, 1, boxstyle=style, **edge))
-        ax.text(x, 0, name, ha="center", va="center", fontsize=12)
-        ax.text(x, -0.8, size, ha="center", va="center", fontsize=12, color="#444444")
-        if k:
-            start = parts[k - 1][0] + parts[k - 1][1]
-            ax.annotate("", (x - half, 0), (start, 0), arrowprops={"arrowstyle": "->"})
+        ax.add_patch(FancyBboxPatch((x - half, y - 0.55), 2 * half, 1.1, boxstyle=style, **edge))
+        ax.text(x, y, name, ha="center", va="center", fontsize=17)
+        ax.text(x, y - 0.82, size, ha="center", va="center", fontsize=15, color="#444444")
+        if k not in (0, 3):
+            start = parts[k - 1][0] + parts[k - 1][2]
+            ax.annotate("", (x - half, y), (start, y), arrowprops={"arrowstyle": "->"})
+    # From the end of the first row to the start of the second.
+    turn, down = y_top - 0.82, 1.55
+    ax.plot([5.1, 5.1, 0.3, 0.3], [y_top - 0.55, down, down, 0.9], color="black", linewidth=1)
+    ax.annotate("", (0.3, 0.55), (0.3, 0.95), arrowprops={"arrowstyle": "->"})
     noise = {"arrowstyle": "->", "linestyle": "--"}
-    ax.annotate("", (7.1, 0.5), (7.1, 1.3), arrowprops=noise)
-    ax.text(7.1, 1.35, "noise $\\varepsilon \\sim \\mathcal{N}(0, I)$", ha="center", va="bottom")
-    for x, half, key, text in (
-        (4.6, 0.95, "kl", "KL(q‖p(z))"),
-        (11.0, 1.05, "reconstruction", "$-\\log\\, p_\\theta(x\\mid z)$"),
+    ax.annotate("", (1.2, 0.55), (1.75, 1.0), arrowprops=noise)
+    ax.text(
+        1.85, 1.05, "noise $\\varepsilon \\sim \\mathcal{N}(0, I)$",
+        ha="left", va="center", fontsize=15,
+    )  # fmt: skip
+    for x, y, half, key, text in (
+        (6.1, turn - 0.3, 0.8, "kl", "KL(q‖p(z))"),
+        (5.45, -1.15, 1.45, "reconstruction", "$-\\log\\, p_\\theta(x\\mid z)$"),
     ):
-        ax.plot([x - half, x + half], [-1.2, -1.2], color=COLOURS[key], linestyle=LINES[key])
-        ax.text(x, -1.35, text, ha="center", va="top", color=COLOURS[key])
-    ax.set_xlim(-0.6, 12.3)
-    ax.set_ylim(-2.0, 1.9)
+        ax.plot([x - half, x + half], [y, y], color=COLOURS[key], linestyle=LINES[key])
+        ax.text(x, y - 0.12, text, ha="center", va="top", color=COLOURS[key], fontsize=15)
+    ax.set_xlim(-0.6, 7.0)
+    ax.set_ylim(-1.75, 3.9)
     ax.set_axis_off()
     return ax
 

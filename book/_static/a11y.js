@@ -31,10 +31,16 @@ document.addEventListener("DOMContentLoaded", () => {
   window.addEventListener("resize", fit);
 });
 
-// On paper each fold is open: answers and solutions are part of the book.
-let folded = [];
+// On paper each fold is open: answers and solutions are part of the book. And paper is white: a page
+// that is read in dark colours prints in light ones.
+let folded = [], theme = "light";
 window.addEventListener("beforeprint", () => {
   folded = [...document.querySelectorAll("main details:not([open])")];
   folded.forEach((e) => { e.open = true; });
+  theme = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = "light";
 });
-window.addEventListener("afterprint", () => folded.forEach((e) => { e.open = false; }));
+window.addEventListener("afterprint", () => {
+  folded.forEach((e) => { e.open = false; });
+  document.documentElement.dataset.theme = theme;
+});

@@ -275,6 +275,10 @@ kl_standard_normal = Exercise(
             lambda mu, logvar: _kl(mu, 2 * logvar),
         ),
         Mistake(
+            "log σ stands where log σ² belongs: logvar is log σ² already, and enters whole",
+            lambda mu, logvar: 0.5 * (mu**2 + logvar.exp() - 0.5 * logvar - 1).sum(-1),
+        ),
+        Mistake(
             "the −1 is missing: at μ = 0, σ = 1 the KL must be zero",
             lambda mu, logvar: 0.5 * (mu**2 + logvar.exp() - logvar).sum(-1),
         ),
@@ -397,6 +401,10 @@ negative_elbo = Exercise(
             lambda logits, x, mu, logvar: (
                 _cross_entropy(logits.sigmoid(), x).sum(-1) + _kl(mu, logvar)
             ).mean(),
+        ),
+        Mistake(
+            "the reconstruction has the wrong sign: the loss is minus log p(x|z), plus the KL",
+            _loss_with(lambda terms: -_right(terms), _right),
         ),
         Mistake(
             "this is the ELBO, which rises: the loss is minus the ELBO",
@@ -551,6 +559,15 @@ unreduced_loss = Number(
         ),
         Slip(
             1 / (128 * 784), "that is how much too little the reconstruction weighs; turn it", 1e-7
+        ),
+        Slip(
+            39.2,
+            "that is D/d, from means over pixels and over latents: here the KL is summed",
+            0.05,
+        ),
+        Slip(
+            128 * 784 * 20,
+            "B and D are right, but d is not in it: over the latents the KL is summed, rightly",
         ),
         Slip(128 + 784, "the two effects multiply"),
         Slip(1, "follow one image: by what is its cross-entropy divided, and by what its KL?"),

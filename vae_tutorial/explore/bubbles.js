@@ -1,5 +1,5 @@
 // A Bernoulli VAE trains in the page: 64–H–2 encoder, 2–H–64 decoder, tanh; gradients by hand, Adam.
-const PIXELS = 64, MAX_STEPS_A_FRAME = 2, REST_AFTER = 4000, STILL = 600, RECENT = 20;
+const PIXELS = 64, MAX_STEPS_A_FRAME = 2, REST_AFTER = 4000, STILL = 1000, RECENT = 40;
 const BETAS = [0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.4, 2, 2.8, 4, 5.6, 8];
 
 // All parameters in one array in PyTorch's order: a layer's weight, one row per output, then its bias.
@@ -113,7 +113,7 @@ const bubbleTrainer = ({ hidden, start, images, batch, rate }) => {
     return { rows: order.slice(first, first + batch), noise: normalNoise(step + 1, 2 * batch) };
   };
   const me = {
-    net, w, g, steps: 0,
+    net, w, g, plan, steps: 0,
     reset() { w.set(start); m.fill(0); v.fill(0); me.steps = 0; },
     look: () => { const { rows, noise } = plan(me.steps); return net.terms(w, images, rows, noise, 0, null); },
     step(beta, given) {
@@ -194,7 +194,7 @@ function render({ model, el }) {
   svgNode("text", { x: X0, y: CH - 2, "text-anchor": "middle", class: "vf-tick vf-num", text: "0" }, chart);
   const lastStep = svgNode("text", { x: X1, y: CH - 2, "text-anchor": "end", class: "vf-tick vf-num" }, chart);
 
-  const message = htmlNode("p", { class: "vf-message" }, box);
+  const message = htmlNode("p", { class: "vf-message", style: "min-height:4.4em" }, box);
   const lower = htmlNode("div", { style: "display:flex;flex-wrap:wrap;gap:.4rem 1rem;align-items:flex-start" }, box);
   const strip = htmlNode("div", { style: "flex:1 1 18rem;min-width:0" }, lower);
   const probe = htmlNode("div", { style: "flex:0 0 6.2rem" }, lower);
@@ -239,13 +239,14 @@ function render({ model, el }) {
   const train = (n) => { for (let k = 0; k < n; k++) remember(trainer.step(beta())); };
   const clear = () => { trainer.reset(); recent = []; history = []; pending = null; every = 1; };
   const summary = () => {
-    let width = 0;
+    let width = 0, within = 0;
     const sum = [0, 0], square = [0, 0];
     for (let k = 0; k < shown; k++) {
       const q = net.encode(w, images, k);
       for (let i = 0; i < 2; i++) {
         Q[4 * k + i] = q[i];
         width += Q[4 * k + 2 + i] = Math.exp(q[2 + i] / 2);
+        within += Q[4 * k + 2 + i] ** 2;
         sum[i] += q[i]; square[i] += q[i] * q[i];
       }
     }
@@ -255,7 +256,7 @@ function render({ model, el }) {
     const reconstruction = average("reconstruction"), kl = average("kl");
     return {
       steps: trainer.steps, beta: beta(), reconstruction, kl, elbo: reconstruction - kl, objective: reconstruction - beta() * kl,
-      width: width / (2 * shown), spread: Math.sqrt((variance[0] + variance[1]) / 2), active: variance.filter((v) => v > 0.01).length, variance,
+      width: width / (2 * shown), spread: Math.sqrt((variance[0] + variance[1]) / 2), together: Math.sqrt(within / (2 * shown) + (variance[0] + variance[1]) / 2), active: variance.filter((v) => v > 0.01).length, variance,
     };
   };
 
@@ -318,14 +319,14 @@ function render({ model, el }) {
       mark(1, Y(v), 5, Y(v));
       if (Y(v) > 14 && Y(v) < S - 22) pen.fillText(fixed(v, 0), 8, Y(v) + 4);
     }
-    pen.lineWidth = lean ? 0.99 / scale : 1.4; // up to one device pixel is drawn much faster
-    const fill = 0.07 * Math.min(1, (0.7 * look.spread) / look.width); // none where all lie on each other
+    pen.lineWidth = lean ? 0.99 / scale : 1.4; // a line of one device pixel is drawn much faster
+    const fill = lean ? 0 : 0.07 * Math.min(1, (0.7 * look.spread) / look.width); // none where all lie on each other
     for (let k = 0; k < shown; k++) {
       pen.beginPath();
       pen.ellipse(X(Q[4 * k]), Y(Q[4 * k + 1]), Math.max(Q[4 * k + 2] * unit, 0.7), Math.max(Q[4 * k + 3] * unit, 0.7), 0, 0, 2 * Math.PI);
       pen.strokeStyle = pen.fillStyle = hues[labels[k]];
       if (fill > 0.005) { pen.globalAlpha = fill; pen.fill(); }
-      pen.globalAlpha = 0.55; pen.stroke();
+      pen.globalAlpha = lean ? 0.8 : 0.55; pen.stroke();
     }
     pen.globalAlpha = 1;
     // On whole pixels, so that nothing has to be resampled.
@@ -400,12 +401,11 @@ function render({ model, el }) {
   const story = () => {
     const s = look;
     if (!s.steps) return "Untrained: every bubble is nearly the prior's circle. Predict what training will do to them at this β, then press Play.";
-    if (s.kl < 0.1) return s.beta > 1.5
-      ? "Collapse: every bubble is the prior's own circle, whatever its numeral. z says nothing about x, and the decoder draws one picture for all: the mean image."
-      : "The bubbles still lie on each other: the decoder has learned only the mean image so far.";
+    if (s.beta > 1.5 && s.kl < 0.03) return "Collapse: every bubble is the prior's own circle, whatever its numeral. z says nothing about x, and the decoder draws one picture for all: the mean image.";
+    if (s.beta <= 1.5 && s.kl < 0.1) return "The bubbles lie on each other: the decoder knows only the mean image so far.";
     if (s.width < 0.1 && s.beta < 0.05) return `No price on z: the bubbles have shrunk to an average σ of ${fixed(s.width, 3)}, and their means have spread to a standard deviation of ${fixed(s.spread, 1)}. Only the ratio counts for the reconstruction; nobody pays the KL.`;
     return s.beta === 0 ? "No price on z: the bubbles shrink, and their means move apart."
-      : `The bubbles divide the plane: average σ ${fixed(s.width, 2)}, means spread by ${fixed(s.spread, 2)}. What makes them overlap costs reconstruction, what makes them leave the prior costs ${s.beta === 1 ? "" : `${s.beta} × `}KL.`;
+      : `The bubbles divide the plane: average σ ${fixed(s.width, 2)}, means spread by ${fixed(s.spread, 2)}. Overlap costs reconstruction, leaving the prior costs ${s.beta === 1 ? "" : `${s.beta} × `}KL. All together they have a standard deviation of ${fixed(s.together, 2)}; the prior's is 1.`;
   };
   let frame = 0;
   const draw = (settle) => {
@@ -444,7 +444,7 @@ function render({ model, el }) {
     stepCost += 0.1 * ((t1 - t0) / n - stepCost);
     drawCost += 0.1 * (t2 - t1 - drawCost);
     if (clock.last && now - clock.last < 500) interval += 0.1 * (now - clock.last - interval);
-    if (interval > 26) lean = true;
+    if (interval > 22) lean = true;
     clock.frames++; clock.steps += n; clock.busy += t2 - t0; clock.last = now;
     if (trainer.steps - interactionAt >= REST_AFTER) { setPlaying(false); message.textContent = `Paused after ${trainer.steps} steps, to spare your battery. ` + story(); }
     else run();

@@ -11,7 +11,7 @@ from vae_tutorial.explore.figure import Figure
 HIDDEN = 32  # tanh units in the encoder, and as many in the decoder
 PER_CLASS = 50  # digits of each class that the page trains on
 SHOWN = 120  # of them are drawn as bubbles: twelve of each class
-BATCH = 100
+BATCH = 50
 RATE = 0.01  # Adam's step size
 SEED = 2  # of the initial weights
 
@@ -46,7 +46,7 @@ def _network() -> torch.nn.Module:
 class Bubbles(Figure):
     """Train a VAE in the page and move beta: its q(z|x) spread, tile the prior, or collapse.
 
-    Each step maximizes, by Adam and for one minibatch of 100 digits with one z per digit,
+    Each step maximizes, by Adam and for one minibatch of 50 digits with one z per digit,
     rec - beta KL with rec = log p(x|z), z = mu + sigma eps and KL = KL(q(z|x) || N(0, I)), in
     nats per image. The gradients are written out by hand. Each bubble is the ellipse of one
     standard deviation of q(z|x). A unit is active where the variance of mu over the data exceeds
@@ -69,9 +69,9 @@ class Bubbles(Figure):
         "beta", "hidden", "batch", "rate", "shown", "weights", "pixels", "labels",
     )  # fmt: skip
     alt: ClassVar[str] = (
-        "Left: the latent plane after 600 steps of training at beta = 1. 120 ellipses, each with "
+        "Left: the latent plane after 1,000 steps of training at beta = 1. 120 ellipses, each with "
         "its numeral, lie side by side and fill the dashed circle of the prior and its "
-        "surroundings; zeros, ones, fours and sixes have neighbourhoods of their own. Right: "
+        "surroundings; zeros, fives, sixes and sevens have neighbourhoods of their own. Right: "
         "reconstruction and KL add up to minus the ELBO, and their curves over the steps. Below: "
         "ten digits over their blurred reconstructions."
     )

@@ -154,7 +154,7 @@ function render({ model, el }) {
     setAll(stem, { x1: px(mu), x2: px(mu), y1: peak, y2: ROW });
     meanHandle.setAttribute("transform", `translate(${px(mu).toFixed(1)} ${peak.toFixed(1)})`);
     place(qLabel, px(mu), peak - 14);
-    const covered = mu < -1 && peak > priorY - 30; // by the handle of a wide q on the left
+    const covered = mu < -1; // there q itself or its handle would cover the name
     place(priorLabel, px(covered ? 1.32 : -1.32), priorY);
     priorLabel.setAttribute("text-anchor", covered ? "start" : "end");
     const left = clamp(px(mu - sigma), 2, W - 2), reach = clamp(px(mu + sigma), 2, W - 12);
