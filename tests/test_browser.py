@@ -27,6 +27,7 @@ import yaml
 from vae_tutorial import checkpoints, explore
 from vae_tutorial.distributions import Normal, kl_normal
 from vae_tutorial.exact import LinearGaussian
+from vae_tutorial.inference import on_grid
 from vae_tutorial.objectives import elbo_terms, importance_weighted_bound
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -262,8 +263,20 @@ def bubbles(state, page, index):
     return {"reconstruction": -reconstruction, "kl": kl, "elbo": -elbo, "objective": -objective}
 
 
+def kl_plane(state, page, index):
+    """eq-def-kl, for the two bumps that the page opens with: both directions, on a grid."""
+    double = partial(torch.tensor, dtype=torch.float64)
+    bumps = [Normal(double([mu]), double([0.6])) for mu in (-2.0, 2.0)]
+    target = on_grid(
+        lambda z: torch.logaddexp(*(bump.log_prob(z) for bump in bumps)), [(-14, 14)], points=8001
+    )
+    assert state["target"] == "bumps"
+    q = Normal(double([state["mu"]]), double([state["sigma"]]))
+    return {"reverse": double(target.reverse_kl(q)), "forward": double(target.forward_kl(q))}
+
+
 # What a figure shows when a page is opened, as Python computes it from the state that it stores.
-SHOWN = {"elbo_bar": elbo_bar, "draw_digit": draw_digit, "bubbles": bubbles}
+SHOWN = {"elbo_bar": elbo_bar, "draw_digit": draw_digit, "bubbles": bubbles, "kl_plane": kl_plane}
 
 
 @torch.no_grad()

@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from test_explore import browser, centre, finger, html, show, term  # noqa: F401  (fixtures)
+from browser import centre, finger
+from test_explore import html, show, term  # noqa: F401  (fixtures)
 from torch.nn.functional import logsigmoid
 
 from vae_tutorial import explore
@@ -113,7 +114,7 @@ class TestKlPlane:
 
     def test_the_forward_plane_has_one(self, show):  # noqa: F811
         page = show("KlPlane")
-        page.get_by_role("button", name="KL(p‖q)").click()
+        page.get_by_role("button", name="Turn it round").click()
         for start in ("-3", "0.5", "3"):
             page.get_by_label("mean of q").fill(start)
             page.get_by_role("button", name="Let go").click()
@@ -141,7 +142,7 @@ class TestKlPlane:
             page.get_by_label(label).focus()
             page.keyboard.press("ArrowRight")
             assert term(page, "reverse") != before
-        page.get_by_role("button", name="skewed").focus()
+        page.get_by_role("button", name="Take the other").focus()
         page.keyboard.press("Enter")
         page.get_by_role("button", name="Let go").focus()
         page.keyboard.press("Enter")

@@ -161,11 +161,10 @@ function render({ model, el }) {
       if (done) draw(); // also where the last step has moved nothing
     }, 1200);
   };
-  const choice = (label, key, options) => {
-    const row = htmlNode("div", { class: "vf-buttons" }, controls);
-    htmlNode("span", { text: label }, row);
-    const made = options.map(([value, text]) => [value, button(row, text, () => { stop(); put({ [key]: value }); })]);
-    return (value) => made.forEach(([v, node]) => node.setAttribute("aria-pressed", String(v === value)));
+  const toggle = (key, text, words) => { // one of two: its present value in words, and a button for the other
+    const row = htmlNode("div", { class: "vf-buttons" }, controls), said = htmlNode("span", {}, row);
+    button(row, text, () => { stop(); put({ [key]: Object.keys(words).find((v) => v !== get(key)) }); });
+    return (value) => { said.textContent = words[value]; };
   };
   const go = htmlNode("div", { class: "vf-buttons" }, controls);
   button(go, "Let go", letGo);
@@ -173,8 +172,8 @@ function render({ model, el }) {
   const show = {
     mu: sliderRow(controls, { label: "mean μ", spoken: "mean of q", min: MU[0], max: MU[1], step: 0.01, digits: 2, onInput: (v) => take({ mu: v }) }),
     sigma: sliderRow(controls, { label: "width σ", spoken: "standard deviation of q", min: SIGMA[0], max: SIGMA[1], step: 0.01, digits: 2, onInput: (v) => take({ sigma: v }) }),
-    direction: choice("Height:", "direction", [["reverse", "KL(q‖p)"], ["forward", "KL(p‖q)"]]),
-    target: choice("Target:", "target", [["bumps", "two bumps"], ["step", "skewed"]]),
+    direction: toggle("direction", "Turn it round", { reverse: "Height: KL(q‖p)", forward: "Height: KL(p‖q)" }),
+    target: toggle("target", "Take the other", { bumps: "Target: two bumps", step: "Target: skewed, as in 3.1" }),
   };
   onDrag(handle, plane, (x, y) => take({ mu: round(clamp(unpx(x), ...MU)), sigma: round(clamp(unpy(y), ...SIGMA)) }));
 
