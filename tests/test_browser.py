@@ -23,10 +23,11 @@ import browser
 import pytest
 import torch
 import yaml
+from numpy.polynomial.hermite_e import hermegauss
 
 from vae_tutorial import checkpoints, explore
 from vae_tutorial.distributions import Normal, kl_normal
-from vae_tutorial.exact import LinearGaussian
+from vae_tutorial.exact import Curve, LinearGaussian
 from vae_tutorial.inference import on_grid
 from vae_tutorial.objectives import elbo_terms, importance_weighted_bound
 
@@ -275,8 +276,40 @@ def kl_plane(state, page, index):
     return {"reverse": double(target.reverse_kl(q)), "forward": double(target.forward_kl(q))}
 
 
+def curve_posterior(state, page, index):
+    """Running example R2: evidence and posterior as sums over the grid of the package."""
+    curve = Curve(state["sigma"])
+    x = torch.tensor([[state["x1"], state["x2"]]], dtype=torch.float64)
+    z, density = curve.grid.double(), curve.posterior_on_grid(x)[0]
+    mean = (density * z).sum() * curve.step
+    variance = (density * (z - mean) ** 2).sum() * curve.step
+    return {"logP": curve.log_p_x(x), "mean": mean, "sd": variance.sqrt()}
+
+
+def gradient_noise(state, page, index):
+    """eq-sine-variance at mu = 0, by Gauss–Hermite quadrature."""
+    nodes, weights = (torch.from_numpy(a) for a in hermegauss(120))
+    weights = weights / weights.sum()
+    omega, sigma = state["omega"], state["sigma"]
+    path = omega * torch.cos(omega * sigma * nodes)
+    score = torch.sin(omega * sigma * nodes) * nodes / sigma
+    slope = weights @ path
+    return {
+        "slope": slope,
+        "path": weights @ (path - slope) ** 2,
+        "score": weights @ (score - slope) ** 2,
+    }
+
+
 # What a figure shows when a page is opened, as Python computes it from the state that it stores.
-SHOWN = {"elbo_bar": elbo_bar, "draw_digit": draw_digit, "bubbles": bubbles, "kl_plane": kl_plane}
+SHOWN = {
+    "elbo_bar": elbo_bar,
+    "draw_digit": draw_digit,
+    "bubbles": bubbles,
+    "kl_plane": kl_plane,
+    "curve_posterior": curve_posterior,
+    "gradient_noise": gradient_noise,
+}
 
 
 @torch.no_grad()
