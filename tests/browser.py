@@ -426,6 +426,9 @@ def printed(page):
           for (const e of document.querySelectorAll(chrome))
             if (e.checkVisibility({ visibilityProperty: true }) && e.getBoundingClientRect().width)
               found.push('has no use on paper: ' + first(e));
+          for (const e of document.querySelectorAll('article summary'))
+            if (e.checkVisibility() && /^(Show|Hide)\\b/.test(e.innerText.trim()))
+              found.push('nothing to press on paper: ' + first(e));
           if (!document.querySelector('article h1')?.checkVisibility()) found.push('no heading');
           return found;
         }"""

@@ -505,7 +505,7 @@ html { scroll-behavior: smooth }</style>
 <main><article><h1>Faults</h1><h3>A level left out</h3><h3></h3>
 <img src="missing.png" width=2000 height=5><p class=turn>round</p><p style="color:#aaa">pale</p>
 <p class=math>\\(x\\)</p><mjx-merror>bad</mjx-merror>
-<details><summary>Answer</summary><p>folded</p></details>
+<details><summary>Show the answer</summary><p>folded</p></details>
 <pre style="overflow-x:auto;width:300px">WIDE</pre>
 <div style="height:20px;overflow:hidden">HIGH</div>
 <mjx-container style="display:block;overflow:auto"><mjx-math style="display:block;width:3000px">
@@ -549,6 +549,7 @@ def test_the_audit_finds_planted_faults(visit, tmp_path, monkeypatch):
             "cut off at",
             "cut off below",
             "cut formula",
+            "nothing to press",
             "no use",
             "not typeset",
         ):
