@@ -30,12 +30,13 @@ from vae_tutorial.objectives import elbo_terms, importance_weighted_bound
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = list(explore.FIGURES)
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
-WHERE = {"03_": "kl_plane", "04_": "elbo_bar", "07_": "draw_digit"}  # chapters that must hold a figure
-WHERE = {
+WHERE = {  # chapters that must hold a figure
+    "02_": "curve_posterior",
+    "03_": "kl_plane",
     "04_": "elbo_bar",
     "05_": "gradient_noise",
     "07_": "draw_digit",
-}  # chapters that must hold a figure
+}
 LIMIT = 450_000  # of a figure's whole HTML
 
 
