@@ -778,6 +778,12 @@ class TestGradientNoise:
         page.keyboard.press("ArrowRight")
         assert line.get_attribute("d") != before
 
+    def test_ratios_are_said_in_few_digits(self, show):
+        said = show("GradientNoise").evaluate(
+            "() => [9, 84.6, 2402, 13456, 1560002].map(document.querySelector('.vf').__vf.spoken)"
+        )
+        assert said == ["9.0", "85", "2,400", "13,000", "1.6 million"]
+
     def test_mouse_and_finger(self, show):
         page = show("GradientNoise", width=390, has_touch=True, is_mobile=True)
         line = page.locator('[data-mean="score"]')

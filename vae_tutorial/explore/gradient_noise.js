@@ -24,9 +24,21 @@ const niceStep = (span) => {
   return [1, 2, 5, 10].map((m) => m * base).find((step) => span / step <= 6);
 };
 
+// A ratio as one says it: 9.0, 85, 2,400, 1.6 million.
+const spoken = (ratio) =>
+  ratio < 9.95 ? fixed(ratio, 1)
+    : ratio < 999.5 ? fixed(ratio, 0)
+    : ratio < 999500 ? String(Number(ratio.toPrecision(2))).replace(/\B(?=(\d{3})+$)/g, ",")
+    : `${Number((ratio / 1e6).toPrecision(2))} million`;
+
 function render({ model, el }) {
   const get = (k) => model.get(k);
-  const box = scaffold(el, "Make f wiggle: the path gets noisy, the score function does not");
+  const box = scaffold(el, "Make f wiggle: the path gets noisy, the score function hardly");
+
+  // The two estimators have the colours of the chapter's other figures, and lighter ones on dark.
+  const noise = (path, score) => `{--vf-noise-path:${path};--vf-noise-score:${score}}`;
+  const dark = ["html[data-theme=dark]", "html[theme=dark]", "body[data-jp-theme-light=false]", "body.vscode-dark"];
+  htmlNode("style", { text: `.vf${noise("#882255", "#332288")}${dark.map((d) => `${d} .vf`).join(",")}${noise("#ee94b4", "#aaa0f0")}` }, box);
 
   const W = 500, H = 300, LEFT = 54, RIGHT = 12, TOP = 10, BASE = 252;
   const plot = svgNode("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", style: "max-width:37rem;margin:auto" }, htmlNode("div", {}, box));
@@ -34,7 +46,7 @@ function render({ model, el }) {
   const clipId = `vf-clip-${Math.random().toString(36).slice(2)}`;
   svgNode("rect", { x: LEFT, y: TOP, width: W - LEFT - RIGHT, height: BASE - TOP }, svgNode("clipPath", { id: clipId }, svgNode("defs", {}, plot)));
   const ticks = svgNode("g", {}, plot), inside = svgNode("g", { "clip-path": `url(#${clipId})` }, plot);
-  const COLOUR = { path: "var(--vf-d1)", score: "var(--vf-d2)" }, NAME = { path: "pathwise", score: "score function" };
+  const COLOUR = { path: "var(--vf-noise-path)", score: "var(--vf-noise-score)" }, NAME = { path: "pathwise", score: "score function" };
   const band = {}, line = {};
   for (const k of ["path", "score"]) band[k] = svgNode("path", { fill: COLOUR[k], "fill-opacity": 0.16, stroke: COLOUR[k], "stroke-opacity": 0.5, "data-band": k }, inside);
   const exact = svgNode("line", { x1: LEFT, x2: W - RIGHT, stroke: "var(--vf-fg)", "stroke-width": 1.5 }, inside);
@@ -46,6 +58,7 @@ function render({ model, el }) {
   }
   svgNode("text", { x: W - RIGHT, y: H - 6, "text-anchor": "end", style: "font-size:16px", text: "draws averaged" }, plot);
 
+  htmlNode("p", { class: "vf-note", text: "The bands are the exact slope ± two standard errors of the mean." }, box);
   const message = htmlNode("p", { class: "vf-message" }, box);
   const lower = htmlNode("div", { class: "vf-panels" }, box);
   const controls = htmlNode("div", { class: "vf-control" }, lower);
@@ -102,7 +115,7 @@ function render({ model, el }) {
     setAll(exact, { y1: py(t.slope), y2: py(t.slope) });
     cells.slope.textContent = fixed(t.slope, 4);
     const wider = t.path > t.score ? "path" : "score", other = wider === "path" ? "score" : "path";
-    const ratio = t[wider] / t[other], times = ratio < 10 ? fixed(ratio, 1) : fixed(ratio, 0);
+    const ratio = t[wider] / t[other], times = spoken(ratio);
     const story = ratio < 1.05 ? "Here both are equally noisy."
       : wider === "path" ? `The score function is quieter: the path needs ${times} times as many draws for the same precision.`
       : `The path is quieter: the score function needs ${times} times as many draws for the same precision.`;
@@ -112,7 +125,7 @@ function render({ model, el }) {
   };
   const quiet = listen(model, ["omega", "sigma", "draws", "seed"], draw);
   draw();
-  el.__vf = { name: "gradient_noise", sineGradient, runningMeans, normalNoise };
+  el.__vf = { name: "gradient_noise", spoken, sineGradient, runningMeans, normalNoise };
   return () => { quiet(); say.stop(); };
 }
 export default { render };
