@@ -169,7 +169,7 @@ RIGHT = [
 ]
 
 
-@pytest.mark.parametrize(("exercise", "solution"), RIGHT, ids=case_name)
+@pytest.mark.parametrize(("exercise", "solution"), RIGHT, ids=[e.name for e, _ in RIGHT])
 def test_other_ways_to_be_right_pass(exercise, solution, seed):
     assert exercise.check(solution) == checks.Result(True, exercise.success)
 
