@@ -473,10 +473,11 @@ window.audit ??= (() => {
   };
   const busy = (e) => [...e.querySelectorAll('[data-term]')].some((t) => t.textContent === '…');
   const rest = (patience) => new Promise((done) => {
-    const began = performance.now();
-    let last = all().map(shows).join(), since = began;
+    // A page that a finger has pushed rolls on for a while: that is no rest either.
+    const began = performance.now(), state = () => [scrollY, ...all().map(shows)].join();
+    let last = state(), since = began;
     const look = () => {
-      const now = performance.now(), is = all().map(shows).join();
+      const now = performance.now(), is = state();
       if (is !== last) [last, since] = [is, now];
       if (now - since >= 200 && !all().some(busy)) done(true);
       else if (now - began > patience) done(false);
@@ -574,9 +575,13 @@ class Hand:
             for control in self.controls(
                 figure, "input[type=range], .vf-handle, [role=application]"
             ):
-                control.evaluate("e => audit.middle(e)")
+                self._reach(control)
                 self.expect(index, control, how, functools.partial(self._push, control, move))
         return self.found
+
+    def _reach(self, control):
+        self.page.evaluate("(ms) => audit.rest(ms)", PATIENCE)
+        control.evaluate("e => audit.middle(e)")
 
     def _push(self, control, move):
         x, y = centre(control)
@@ -608,7 +613,7 @@ class Hand:
                 ):
                     self.found.append(f"{name}: one does not see where the focus is")
             for control in self.controls(figure, "input[type=range], [role=application]"):
-                control.evaluate("e => audit.middle(e)")
+                self._reach(control)
                 control.focus()
                 full = control.evaluate("e => e.type === 'range' && e.value === e.max")
                 key = "ArrowLeft" if full else "ArrowRight"
@@ -626,7 +631,7 @@ class Hand:
                 button.focus()
                 self.page.keyboard.press("Enter")
 
-            button.evaluate("e => audit.middle(e)")
+            self._reach(button)
             if not self.answers(index, enter, patience=500):
                 # It may have had nothing to do: give it something.
                 for control in self.controls(figure, "input[type=range], [role=application]"):
