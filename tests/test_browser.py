@@ -136,7 +136,12 @@ def test_without_scripts(visit, site, name):
     found = {}
     for size in (PHONE, DESK):
         page.set_viewport_size(size)
-        found[size["width"]] = browser.without_scripts(page)
+        # Without scripts no page can say that its layout has come to rest: look until it has.
+        for _ in range(30):
+            found[size["width"]] = browser.without_scripts(page)
+            if not found[size["width"]]:
+                break
+            page.wait_for_timeout(100)
     # That its scripts are not fetched is what this is about.
     blocked = re.compile(r"failed request: .*\.js(\?|$)")
     found["watch"] = [fault for fault in watch.found if not blocked.match(fault)]
