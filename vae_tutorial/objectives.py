@@ -27,6 +27,20 @@ class LatentVariableModel(Protocol):
     def decode(self, z: Tensor) -> Normal | Bernoulli: ...
 
 
+@runtime_checkable
+class Proposal(Protocol):
+    """What form A and the importance weights ask of q: a log-density, and draws with a gradient."""
+
+    @property
+    def loc(self) -> Tensor: ...
+
+    def log_prob(self, value: Tensor) -> Tensor: ...
+
+    def rsample(
+        self, n: int | None = None, *, generator: torch.Generator | None = None
+    ) -> Tensor: ...
+
+
 class ElboTerms(NamedTuple):
     """The two terms of form B, `(B,)` each, in nats."""
 
@@ -103,7 +117,7 @@ def elbo_form_b(
 def elbo_form_a(
     model: LatentVariableModel,
     x: Float[Tensor, "B D"],
-    q: Normal,
+    q: Proposal,
     *,
     samples: int = 1,
     generator: torch.Generator | None = None,
@@ -130,7 +144,7 @@ def elbo_form_a(
 def log_weights(
     model: LatentVariableModel,
     x: Float[Tensor, "B D"],
-    q: Normal,
+    q: Proposal,
     *,
     samples: int,
     generator: torch.Generator | None = None,
@@ -247,7 +261,7 @@ def log_p_x(
     return torch.cat(estimates)
 
 
-def _check(x: Tensor, q: Normal) -> None:
+def _check(x: Tensor, q: Proposal) -> None:
     if x.ndim != 2 or len(x) == 0:
         raise ValueError(f"x must be (B, D) with at least one row, got {tuple(x.shape)}")
     if not torch.isfinite(x).all():

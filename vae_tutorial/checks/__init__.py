@@ -43,6 +43,13 @@ from vae_tutorial.checks.latent import (
     weighted_covariances,
 )
 from vae_tutorial.checks.quiz import Lines, Number, Order
+from vae_tutorial.checks.reparameterization import (
+    cholesky_head,
+    cholesky_kl,
+    exponential_path,
+    full_draws,
+    logistic_path,
+)
 from vae_tutorial.checks.start import bits_per_dimension, log_density
 from vae_tutorial.checks.vae import (
     evaluation_loss,
@@ -64,13 +71,17 @@ __all__ = [
     "Order",
     "Result",
     "bits_per_dimension",
+    "cholesky_head",
+    "cholesky_kl",
     "derivation_order",
     "elbo_closed_form",
     "estimator_a",
     "estimator_b",
     "evaluation_loss",
     "exact_slope",
+    "exponential_path",
     "four_errors",
+    "full_draws",
     "grid_posterior",
     "importance_weighted_bound",
     "inference_slips",
@@ -82,6 +93,7 @@ __all__ = [
     "laplace_log_rate",
     "log_density",
     "log_p_x",
+    "logistic_path",
     "mean_field_gap",
     "negative_elbo",
     "pathwise",
