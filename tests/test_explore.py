@@ -35,6 +35,7 @@ WHERE = {  # chapters that must hold a figure
     "03_": "kl_plane",
     "04_": "elbo_bar",
     "05_": "gradient_noise",
+    "06_": "reparameterize",
     "07_": "draw_digit",
 }
 LIMIT = 450_000  # of a figure's whole HTML

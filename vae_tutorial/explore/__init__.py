@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vae_tutorial.explore.figure import Figure
     from vae_tutorial.explore.gradient_noise import GradientNoise
     from vae_tutorial.explore.kl_plane import KlPlane
+    from vae_tutorial.explore.reparameterize import Reparameterize
 
 FIGURES = {
     "ElboBar": "elbo_bar",
@@ -26,6 +27,7 @@ FIGURES = {
     "CurvePosterior": "curve_posterior",
     "KlPlane": "kl_plane",
     "GradientNoise": "gradient_noise",
+    "Reparameterize": "reparameterize",
 }
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "Figure",
     "GradientNoise",
     "KlPlane",
+    "Reparameterize",
     "page_html",
     "refresh",
     "sliders",
