@@ -109,7 +109,8 @@ function render({ model, el }) {
     axis.textContent = f.noise === "u" ? "noise u" : "noise ε";
     ticks.replaceChildren(); noiseBars.replaceChildren(); drawBars.replaceChildren();
     for (const v of f.noise === "u" ? [0, 0.5, 1] : [-2, 0, 2]) svgNode("text", { x: px(f, v), y: FLOOR + 26, "text-anchor": "middle", class: "vf-num", style: `${big};text-anchor:middle`, text: String(fixed(v, v % 1 ? 1 : 0)) }, ticks);
-    for (const v of name === "coin" ? [0, 1] : [0, 1, 2, 3].map((i) => f.z[0] + (i / 3) * (f.z[1] - f.z[0])).map(Math.round)) svgNode("text", { x: LEFT - 6, y: py(f, v) + 5, class: "vf-num", style: `${big};text-anchor:end`, text: fixed(v, 0) }, ticks);
+    const gap = f.z[1] - f.z[0] > 5 ? 2 : 1;
+    for (let v = gap * Math.ceil(f.z[0] / gap); v <= f.z[1]; v += gap) svgNode("text", { x: LEFT - 6, y: py(f, v) + 5, class: "vf-num", style: `${big};text-anchor:end`, text: fixed(v, 0) }, ticks);
     // Equal steps of h are equal shares of noise, so counting them fills both histograms.
     const counts = (values, a, b) => {
       const n = Array(BINS).fill(0);
@@ -143,8 +144,8 @@ function render({ model, el }) {
     arrow.setAttribute("d", Math.abs(reach) < 3 ? "" : `M${x.toFixed(1)} ${y.toFixed(1)}v${reach.toFixed(1)}m-6 ${-s * 8}l6 ${s * 8}l6 ${-s * 8}`);
     cells.noise.textContent = fixed(e, 3); cells.z.textContent = fixed(z, 3); cells.slope.textContent = fixed(slope, 3);
     const story = name === "coin" ? `A coin jumps. Move π a little: the marked draw stays at ${fixed(z, 0)}, its slope is zero, and yet the share of ones changes. There is no path.`
-      : Math.abs(slope) < 0.005 ? `With more ${f.sign} this draw stays where it is: its slope is zero here, and not elsewhere.`
-      : `With more ${f.sign} this draw moves ${slope > 0 ? "up" : "down"}, at the rate ${fixed(Math.abs(slope), 2)}. The noise stays; the dashed curve is g for a larger ${f.sign}.`;
+      : Math.abs(slope) < 0.005 ? `As ${f.sign} grows, this draw stays where it is: its slope is zero here, and not elsewhere.`
+      : `As ${f.sign} grows, this draw moves ${slope > 0 ? "up" : "down"}, at the rate ${fixed(Math.abs(slope), 2)}. The noise stays. The dashed curve is g for a larger ${f.sign}.`;
     message.textContent = story;
     title.textContent = `Noise, the curve ${f.formula} with ${f.sign} = ${fixed(p, 2)}, and the histogram of its draws. Marked: noise ${fixed(e, 2)}, draw ${fixed(z, 2)}, slope ${fixed(slope, 2)}.`;
     say(story);
