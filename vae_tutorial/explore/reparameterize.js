@@ -54,7 +54,7 @@ function render({ model, el }) {
   const guide = svgNode("path", { fill: "none", stroke: "var(--vf-fg)", "stroke-dasharray": "3 3" }, svg);
   const arrow = svgNode("path", { fill: "none", stroke: "var(--vf-kl)", "stroke-width": 4, "data-arrow": "slope" }, svg);
   const dot = svgNode("circle", { r: 6, fill: "var(--vf-q)", stroke: "var(--vf-bg)", "stroke-width": 2 }, svg);
-  const big = "font-size:15px";
+  const big = "font-size:17px";
   svgNode("text", { x: LEFT + 6, y: TOP + 14, class: "vf-halo vf-strong", style: big, "data-formula": "1" }, svg);
   const formula = svg.lastChild;
   svgNode("text", { x: END, y: BASE + 20, "text-anchor": "end", style: `${big};text-anchor:end`, text: "draws z" }, svg);
