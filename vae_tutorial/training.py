@@ -116,7 +116,7 @@ def fit(
         totals = torch.zeros(2, device=device)
         order = torch.randperm(len(x), generator=generator, device=device)
         for step, index in enumerate(order.split(batch_size), 1):
-            batch = x[index]
+            batch = x.index_select(0, index)
             if binarize:
                 batch = torch.bernoulli(batch, generator=generator)
             q = model.encode(batch)
