@@ -44,17 +44,23 @@ BATCH = 128
 
 
 class PictureFiles(Dataset):
-    """Images as a data set of files hands them out: a PIL picture, converted one at a time."""
+    """Images as torchvision's data set hands them to `ToTensor`: one PIL picture at a time.
+
+    Written out, because the book does not need torchvision: pick a row of bytes and its label,
+    make a picture of it, copy it into an array, and that into a float tensor (1, 28, 28).
+    """
 
     def __init__(self, x: torch.Tensor) -> None:
-        self.bytes = (255 * x).round().to(torch.uint8).reshape(-1, 28, 28).numpy()
+        self.data = (255 * x).round().to(torch.uint8).reshape(-1, 28, 28)
+        self.targets = torch.zeros(len(x), dtype=torch.int64)
 
     def __len__(self) -> int:
-        return len(self.bytes)
+        return len(self.data)
 
-    def __getitem__(self, i: int) -> torch.Tensor:
-        picture = Image.fromarray(self.bytes[i])
-        return torch.from_numpy(np.array(picture)).float().div(255).unsqueeze(0)
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        picture, label = Image.fromarray(self.data[i].numpy()), int(self.targets[i])
+        pixels = torch.from_numpy(np.array(picture, copy=True)).view(28, 28, 1)
+        return pixels.permute(2, 0, 1).contiguous().float().div(255), label
 
 
 class ClassicVAE(nn.Module):
@@ -80,7 +86,7 @@ class ClassicVAE(nn.Module):
 def classic_epoch(model: ClassicVAE, adam: torch.optim.Optimizer, loader: DataLoader) -> float:
     """One epoch as in the classic example: BCE on probabilities, `.item()` at every step."""
     total = 0.0
-    for batch in loader:
+    for batch, _ in loader:
         x = batch.view(-1, SIZES[0])
         adam.zero_grad()
         p, mu, logvar = model(x)

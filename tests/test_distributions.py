@@ -13,6 +13,7 @@ from torch import distributions as td
 from vae_tutorial.distributions import (
     Bernoulli,
     Normal,
+    all_finite,
     check_unit_interval,
     kl_normal,
     kl_standard_normal,
@@ -209,3 +210,11 @@ def test_pixels_exactly_zero_and_one_under_huge_logits():
     x = torch.tensor([[0.0, 1.0]])
     assert Bernoulli(torch.tensor([[-1e4, 1e4]])).log_prob(x) == 0
     assert Bernoulli(torch.tensor([[1e4, -1e4]])).log_prob(x) == -2e4
+
+
+@given(
+    st.lists(st.floats(width=32, allow_nan=True, allow_infinity=True), max_size=12),
+)
+def test_all_finite_is_isfinite(values):
+    values = torch.tensor(values, dtype=torch.float32)
+    assert all_finite(values) == bool(values.isfinite().all())

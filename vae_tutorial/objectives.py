@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vae_tutorial.distributions import Bernoulli, Normal, kl_normal
+from vae_tutorial.distributions import Bernoulli, Normal, all_finite, kl_normal
 
 
 @runtime_checkable
@@ -264,7 +264,7 @@ def log_p_x(
 def _check(x: Tensor, q: Proposal) -> None:
     if x.ndim != 2 or len(x) == 0:
         raise ValueError(f"x must be (B, D) with at least one row, got {tuple(x.shape)}")
-    if not torch.isfinite(x).all():
+    if not all_finite(x):
         raise ValueError("x must be finite, got NaN or infinity")
     if q.loc.ndim > 1 and q.loc.shape[0] != len(x):
         raise ValueError(

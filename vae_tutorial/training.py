@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vae_tutorial.distributions import all_finite
 from vae_tutorial.models import VAE
 from vae_tutorial.objectives import ElboTerms, elbo_terms
 
@@ -116,7 +117,7 @@ def fit(
         totals = torch.zeros(2, device=device)
         order = torch.randperm(len(x), generator=generator, device=device)
         for step, index in enumerate(order.split(batch_size), 1):
-            batch = x[index]
+            batch = x.index_select(0, index)
             if binarize:
                 batch = torch.bernoulli(batch, generator=generator)
             q = model.encode(batch)
@@ -217,7 +218,7 @@ def _check_data(model: VAE, x: Tensor) -> None:
         raise ValueError("x must hold at least one example, got an empty data set")
     if not x.is_floating_point():
         raise ValueError(f"x must be a floating-point tensor, got {x.dtype}: divide by 255")
-    if not torch.isfinite(x).all():
+    if not all_finite(x):
         count = int((~torch.isfinite(x)).sum())
         raise ValueError(f"x must be finite, got {count} values that are NaN or infinite")
 
