@@ -149,6 +149,31 @@ def test_other_ways_to_be_right_pass():
         assert exercise.check(solution) == checks.Result(True, exercise.success)
 
 
+# ------------------------------------------------------------------- slips with words of their own
+def slope_without_a_graph(f, mu, sigma, eps):
+    z = mu + sigma * eps
+    return torch.autograd.grad(f(z).sum(), z)[0]
+
+
+def test_a_draw_that_requires_no_gradient_is_told_how():
+    advice = "z must require a gradient: z = (mu + sigma * eps).requires_grad_()"
+    for check in (checks.pathwise, checks.landing):
+        result = check.check(slope_without_a_graph)
+        assert not result.passed
+        assert result.hint == advice
+        other = check.check(lambda f, mu, sigma, eps: eps @ eps[:, None, None].expand(-1, 2, 3))
+        assert "raised RuntimeError" in other.hint  # and no other error is taken for it
+
+
+def test_the_landing_names_a_score_divided_by_the_variance():
+    def wrong(log_joint, mu, sigma, eps):
+        z = (mu + sigma * eps).requires_grad_()
+        return torch.autograd.grad(log_joint(z).sum(), z)[0] + eps / sigma**2
+
+    hint = checks.landing.check(wrong).hint
+    assert hint.startswith("you divide ε by σ²: the score is (z − μ)/σ², and that is ε/σ")
+
+
 # --------------------------------------------------------------------- let the score win
 @pytest.mark.parametrize(
     ("f", "words"),
@@ -209,3 +234,8 @@ def test_a_check_prints_one_line_and_never_raises(check, what, capsys):
     assert re.fullmatch(rf"❌ {check.name}: \S[^\n]*\n", first.out)
     assert first.err == ""
     assert len(first.out) < 400
+
+
+def test_what_the_page_shows_fits_the_page(capsys):
+    checks.four_errors([2, 5, 6, 8])
+    assert len(capsys.readouterr().out) <= 90  # with its end of line
