@@ -121,7 +121,7 @@ function render({ model, el }) {
   svgNode("circle", { r: 9, fill: "var(--vf-q)", stroke: "var(--vf-bg)", "stroke-width": 2 }, handle);
 
   // Right: the densities. Lower than the map: stacked on a phone, they stand close together.
-  const X = (z) => 12 + ((z + 5) / 10) * 336, Y = (d) => 246 - d * 160, ROOF = 70;
+  const X = (z) => 12 + ((z + 5) / 10) * 336, Y = (d) => 246 - d * 190, ROOF = 80;
   const plot = svgNode("svg", { viewBox: `0 ${ROOF} ${W} ${H - ROOF}`, role: "img" }, htmlNode("div", { style: "align-self:end" }, panels));
   const plotTitle = svgNode("title", {}, plot);
   svgNode("line", { x1: X(-5), x2: X(5), y1: Y(0), y2: Y(0), stroke: "var(--vf-fg)" }, plot);
@@ -219,7 +219,7 @@ function render({ model, el }) {
     setAll(handle, { transform: `translate(${px(clamp(mu, ...MU)).toFixed(1)} ${py(clamp(sigma, ...SIGMA)).toFixed(1)})` });
     const zs = Array.from({ length: 241 }, (_, i) => mu + (sigma * (i - 120)) / 24).filter((z) => z >= -5 && z <= 5);
     qPath.setAttribute("d", "M" + zs.map((z) => `${X(z).toFixed(1)} ${Math.max(Y(normalDensity(z, mu, sigma)), ROOF + 8).toFixed(1)}`).join("L"));
-    setAll(qLabel, { x: X(mu).toFixed(1), y: Math.max(Y(normalDensity(mu, mu, sigma)) - 8, ROOF + 20).toFixed(1) });
+    setAll(qLabel, { x: X(mu).toFixed(1), y: Math.max(Y(normalDensity(mu, mu, sigma)) - 8, ROOF + 14).toFixed(1) });
     const kl = { reverse: reverseKl(name, mu, sigma), forward: forwardKl(name, mu, sigma) };
     cells.reverse[1].textContent = fixed(kl.reverse, 3);
     cells.forward[1].textContent = fixed(kl.forward, 3);
