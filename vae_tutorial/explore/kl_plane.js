@@ -205,7 +205,7 @@ function render({ model, el }) {
     }
     const t = TARGETS[name], zs = Array.from({ length: 401 }, (_, i) => -5 + i / 40);
     targetPath.setAttribute("d", "M" + zs.map((z) => `${X(z).toFixed(1)} ${Y(Math.exp(t.log(z) - t.logZ)).toFixed(1)}`).join("L") + "Z");
-    setAll(targetLabel, name === "bumps" ? { x: X(2), y: Y(0.33) - 8 } : { x: X(-1.2), y: Y(0.72) });
+    setAll(targetLabel, { y: name === "bumps" ? Y(0.33) - 8 : Y(0.72) });
     found = [];
     rests.replaceChildren();
     trail.setAttribute("d", "");
@@ -219,7 +219,9 @@ function render({ model, el }) {
     setAll(handle, { transform: `translate(${px(clamp(mu, ...MU)).toFixed(1)} ${py(clamp(sigma, ...SIGMA)).toFixed(1)})` });
     const zs = Array.from({ length: 241 }, (_, i) => mu + (sigma * (i - 120)) / 24).filter((z) => z >= -5 && z <= 5);
     qPath.setAttribute("d", "M" + zs.map((z) => `${X(z).toFixed(1)} ${Math.max(Y(normalDensity(z, mu, sigma)), ROOF + 8).toFixed(1)}`).join("L"));
-    setAll(qLabel, { x: X(mu).toFixed(1), y: Math.max(Y(normalDensity(mu, mu, sigma)) - 8, ROOF + 14).toFixed(1) });
+    const top = Y(normalDensity(mu, mu, sigma)) - 8;
+    setAll(qLabel, { x: X(mu).toFixed(1), y: (top > ROOF + 10 ? top : ROOF + 28).toFixed(1) }); // inside, where q is cut off
+    setAll(targetLabel, { x: X(name === "step" ? -1.2 : mu < 0 ? 2 : -2) }); // over the bump where q is not
     const kl = { reverse: reverseKl(name, mu, sigma), forward: forwardKl(name, mu, sigma) };
     cells.reverse[1].textContent = fixed(kl.reverse, 3);
     cells.forward[1].textContent = fixed(kl.forward, 3);
