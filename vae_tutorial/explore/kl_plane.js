@@ -220,7 +220,7 @@ function render({ model, el }) {
     const zs = Array.from({ length: 241 }, (_, i) => mu + (sigma * (i - 120)) / 24).filter((z) => z >= -5 && z <= 5);
     qPath.setAttribute("d", "M" + zs.map((z) => `${X(z).toFixed(1)} ${Math.max(Y(normalDensity(z, mu, sigma)), ROOF + 8).toFixed(1)}`).join("L"));
     const top = Y(normalDensity(mu, mu, sigma)) - 8;
-    setAll(qLabel, { x: X(mu).toFixed(1), y: (top > ROOF + 10 ? top : ROOF + 28).toFixed(1) }); // inside, where q is cut off
+    setAll(qLabel, { x: X(mu).toFixed(1), y: (top > ROOF ? top : ROOF + 28).toFixed(1) }); // inside, where q is cut off
     setAll(targetLabel, { x: X(name === "step" ? -1.2 : mu < 0 ? 2 : -2) }); // over the bump where q is not
     const kl = { reverse: reverseKl(name, mu, sigma), forward: forwardKl(name, mu, sigma) };
     cells.reverse[1].textContent = fixed(kl.reverse, 3);
