@@ -124,6 +124,38 @@ def test_other_ways_to_be_right_pass():
         assert exercise.check(solution) == checks.Result(True, exercise.success)
 
 
+# ------------------------------------------------------- what is said to mistakes, in so many words
+@pytest.mark.parametrize(
+    ("exercise", "wrong", "words"),
+    [
+        # exp(z*) taken for a
+        (
+            checks.laplace_log_rate,
+            lambda a, b: torch.stack([torch.log(a / b), 1 / torch.sqrt(b * a)]),
+            "the curvature at the mode is a, not ab",
+        ),
+        # one number for two: the inputs have no shape that could explain it
+        (
+            checks.laplace_log_rate,
+            lambda a, b: torch.log(a / b),
+            "your function returned a single number, but shape (2,) was expected",
+        ),
+        # P_ii taken for one over Σ_ii
+        (
+            checks.mean_field_gap,
+            lambda s: 0.5 * ((1 / s.diagonal()).log().sum() + torch.logdet(s)),
+            "P_ii is the diagonal of the inverse, not one over Σ_ii",
+        ),
+        # a matrix for a number: here the shapes of the inputs do explain
+        (checks.kl_full_covariance, lambda mq, cq, mp, cp: cq, "expected (mu_q ("),
+    ],
+)
+def test_the_hint_fits_the_mistake(exercise, wrong, words):
+    hint = exercise.check(wrong).hint
+    assert words in hint
+    assert "()" not in hint
+
+
 # ------------------------------------------------------------------------------------ quizzes
 def test_the_wrong_bump():
     quiz = checks.wrong_bump
