@@ -181,6 +181,20 @@ def test_a_check_prints_one_line_and_never_raises(exercise, answer, capsys):
     assert re.fullmatch(rf"❌ {exercise.name}: \S[^\n]*\n", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda d, w, s, x, error: 100 * plain_draws(d, w, s, x, 1), "for 10 % only"),
+        (lambda *inputs: math.ceil(plain_draws(*inputs)), "you round up"),
+        (lambda *inputs: round(plain_draws(*inputs)), "you round to"),
+    ],
+)
+def test_ten_percent_for_all_and_whole_draws_are_recognised(wrong, words, seed):
+    result = checks.prior_draws.check(wrong)
+    assert not result.passed
+    assert words in result.hint
+
+
 # ------------------------------------------------------------------------------------ the quiz
 def test_the_quiz_knows_its_lines():
     quiz = checks.intractable
