@@ -1,55 +1,15 @@
-"""The checks of chapter 5: references pass, each mistake gets its own hint, nothing ever raises."""
+"""The exercise checks of chapter 5: the references agree with others' code."""
 
 import math
-import re
 
 import pytest
 import torch
-from test_checks import SEEDS, WHATEVER, case_name
 from torch import distributions as td
 
 from vae_tutorial import checks
 from vae_tutorial.checks.gradients import AT_POSTERIOR
 from vae_tutorial.distributions import Normal
 from vae_tutorial.gradients import expectation
-
-FUNCTIONS = [
-    checks.score_function,
-    checks.pathwise,
-    checks.exact_slope,
-    checks.score_wins,
-    checks.landing,
-]
-ALL = [*FUNCTIONS, checks.four_errors]
-MISTAKES = [(e, m) for e in FUNCTIONS for m in e.mistakes]
-
-
-@pytest.fixture(params=SEEDS)
-def seed(request, monkeypatch):
-    monkeypatch.setenv("VAE_TUTORIAL_CHECK_SEED", request.param)
-    return request.param
-
-
-@pytest.mark.parametrize("check", ALL, ids=case_name)
-def test_every_check_is_offered_under_its_own_name(check):
-    assert getattr(checks, check.name) is check
-    assert check.name in checks.__all__
-
-
-@pytest.mark.parametrize("exercise", FUNCTIONS, ids=case_name)
-def test_the_reference_passes(exercise, seed):
-    assert exercise.check(exercise.reference) == checks.Result(True, exercise.success)
-
-
-@pytest.mark.parametrize(("exercise", "mistake"), MISTAKES, ids=case_name)
-def test_each_mistake_gets_its_own_hint(exercise, mistake, seed):
-    assert exercise.check(mistake.wrong) == checks.Result(False, mistake.hint)
-
-
-@pytest.mark.parametrize("exercise", FUNCTIONS, ids=case_name)
-def test_hints_differ(exercise):
-    hints = [mistake.hint for mistake in exercise.mistakes]
-    assert len(set(hints)) == len(hints) >= 3
 
 
 # ------------------------------------------------------------- the references, independently
@@ -226,14 +186,6 @@ def test_four_errors_wrong(answer, words):
 
 
 # --------------------------------------------------------------- whatever the function does
-@pytest.mark.parametrize("what", WHATEVER)
-@pytest.mark.parametrize("check", ALL, ids=case_name)
-def test_a_check_prints_one_line_and_never_raises(check, what, capsys):
-    assert check(WHATEVER[what]) is None
-    first = capsys.readouterr()
-    assert re.fullmatch(rf"❌ {check.name}: \S[^\n]*\n", first.out)
-    assert first.err == ""
-    assert len(first.out) < 400
 
 
 def test_what_the_page_shows_fits_the_page(capsys):
