@@ -67,3 +67,10 @@ def chromium():
     """Headless Chromium. One for each file: while it runs, no notebook could be run beside it."""
     with browser.chromium() as running:
         yield running
+
+
+@pytest.fixture(params=["0", "a secret"])
+def seed(request, monkeypatch):
+    """Once for each of two seeds, from which the exercise checks draw their inputs."""
+    monkeypatch.setenv("VAE_TUTORIAL_CHECK_SEED", request.param)
+    return request.param

@@ -1,4 +1,4 @@
-"""The exercise checks of chapter 3: each mistake gets its own hint, on every seed."""
+"""The exercise checks of chapter 3: the references agree with others' code."""
 
 import math
 
@@ -6,48 +6,9 @@ import numpy as np
 import pytest
 import torch
 from scipy import optimize, stats
-from test_checks import SEEDS, WHATEVER, case_name
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from vae_tutorial import checks
-
-EXERCISES = [checks.kl_full_covariance, checks.laplace_log_rate, checks.mean_field_gap]
-QUIZZES = [checks.wrong_bump, checks.inference_slips]
-MISTAKES = [(e, m) for e in EXERCISES for m in e.mistakes]
-
-
-@pytest.fixture(params=[*SEEDS, "17"])
-def seed(request, monkeypatch):
-    monkeypatch.setenv("VAE_TUTORIAL_CHECK_SEED", request.param)
-    return request.param
-
-
-@pytest.mark.parametrize("check", [*EXERCISES, *QUIZZES], ids=case_name)
-def test_it_is_offered_under_its_own_name(check):
-    assert getattr(checks, check.name) is check
-    assert check.name in checks.__all__
-
-
-@pytest.mark.parametrize("exercise", EXERCISES, ids=case_name)
-def test_the_reference_passes(exercise, seed):
-    assert exercise.check(exercise.reference) == checks.Result(True, exercise.success)
-
-
-@pytest.mark.parametrize(("exercise", "mistake"), MISTAKES, ids=case_name)
-def test_each_mistake_gets_its_own_hint(exercise, mistake, seed):
-    assert exercise.check(mistake.wrong) == checks.Result(False, mistake.hint)
-
-
-@pytest.mark.parametrize("exercise", EXERCISES, ids=case_name)
-def test_the_hints_differ(exercise):
-    hints = [mistake.hint for mistake in exercise.mistakes]
-    assert len(set(hints)) == len(hints) >= 10
-
-
-@pytest.mark.parametrize("what", WHATEVER)
-@pytest.mark.parametrize("check", [*EXERCISES, *QUIZZES], ids=case_name)
-def test_it_never_raises_and_never_passes_nonsense(check, what):
-    assert not check.check(WHATEVER[what]).passed
 
 
 # ------------------------------------------------------------- the references, independently
@@ -122,6 +83,38 @@ def test_other_ways_to_be_right_pass():
     ]
     for exercise, solution in right:
         assert exercise.check(solution) == checks.Result(True, exercise.success)
+
+
+# ------------------------------------------------------- what is said to mistakes, in so many words
+@pytest.mark.parametrize(
+    ("exercise", "wrong", "words"),
+    [
+        # exp(z*) taken for a
+        (
+            checks.laplace_log_rate,
+            lambda a, b: torch.stack([torch.log(a / b), 1 / torch.sqrt(b * a)]),
+            "the curvature at the mode is a, not ab",
+        ),
+        # one number for two: the inputs have no shape that could explain it
+        (
+            checks.laplace_log_rate,
+            lambda a, b: torch.log(a / b),
+            "your function returned a single number, but shape (2,) was expected",
+        ),
+        # P_ii taken for one over Σ_ii
+        (
+            checks.mean_field_gap,
+            lambda s: 0.5 * ((1 / s.diagonal()).log().sum() + torch.logdet(s)),
+            "P_ii is the diagonal of the inverse, not one over Σ_ii",
+        ),
+        # a matrix for a number: here the shapes of the inputs do explain
+        (checks.kl_full_covariance, lambda mq, cq, mp, cp: cq, "expected (mu_q ("),
+    ],
+)
+def test_the_hint_fits_the_mistake(exercise, wrong, words):
+    hint = exercise.check(wrong).hint
+    assert words in hint
+    assert "()" not in hint
 
 
 # ------------------------------------------------------------------------------------ quizzes

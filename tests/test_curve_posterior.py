@@ -1,6 +1,7 @@
 """The figure of chapter 2 in Chromium: its numbers are Python's, and every hand can move it."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -83,12 +84,13 @@ def test_mouse_finger_keyboard_and_buttons_each_move_x(page):
     page.mouse.down()
     page.mouse.move(x + 40, y + 30)
     page.mouse.up()
-    dragged = term(page, "logP")
-    assert dragged != before
+    assert term(page, "logP") != before
     slider = page.get_by_role("slider", name="first coordinate of x")
     slider.focus()
+    at = float(slider.input_value())
+    assert at > 0.4  # 40 pixels to the right of 0
     page.keyboard.press("ArrowRight")
-    assert term(page, "logP") != dragged
+    assert float(slider.input_value()) == pytest.approx(at + 0.01, abs=0.006)
     page.get_by_role("button", name="Set x to the observation D").tap()
     assert term(page, "logP") == "-17.22"
     assert term(page, "mean") == "-2.87"
@@ -96,6 +98,31 @@ def test_mouse_finger_keyboard_and_buttons_each_move_x(page):
     noise.focus()
     page.keyboard.press("Home")
     assert float(term(page, "logP")) < -50
+
+
+@pytest.mark.browser
+def test_a_posterior_near_or_beyond_the_edge_is_drawn_or_said(page):
+    """The whole peak of the far corner is drawn, and where z has left the picture it says so."""
+    for name, key, times in [("first", "Home", 20), ("second", "End", 20)]:
+        page.get_by_role("slider", name=f"{name} coordinate of x").focus()
+        page.keyboard.press(key)
+        for _ in range(times):  # to (−1.8, 1.6)
+            page.keyboard.press("ArrowRight" if key == "Home" else "ArrowLeft")
+    z = np.linspace(-6, 6, 4001)
+    m = [1.2 * np.sin(1.4 * z), 0.5 * z + 0.25 * np.cos(2.8 * z)]
+    density = np.exp(-((m[0] + 1.8) ** 2 + (m[1] - 1.6) ** 2) / (2 * 0.15**2) - z**2 / 2)
+    assert float(term(page, "peaks")) == pytest.approx(z[density.argmax()], abs=0.006)
+    path = page.locator('path[stroke="var(--vf-posterior)"]').get_attribute("d")
+    heights = [float(y) for _, y in re.findall(r"([\d.]+) ([\d.]+)", path)]
+    assert heights[0] - min(heights) > 100  # a peak, and at both ends of the axis the ground
+    assert abs(heights[1] - heights[0]) < 1
+    assert abs(heights[-2] - heights[0]) < 1
+    assert "beyond" not in page.locator(".vf-message").inner_text()
+    for name in ("first", "second"):
+        page.get_by_role("slider", name=f"{name} coordinate of x").focus()
+        page.keyboard.press("End")
+    assert "beyond the edge" in page.locator(".vf-message").inner_text()
+    assert float(term(page, "peaks")) > 4
 
 
 def test_the_noise_is_checked():

@@ -129,6 +129,26 @@ def test_the_score_of_a_moving_support_does_not_have_mean_zero():
     assert estimate + edge == pytest.approx(0.5)  # d(φ/2)/dφ
 
 
+def test_a_jump_that_moves_inside_the_support_does_the_same_harm():
+    """eq-def-score-condition: on (0, 1), 1/(2φ) below φ and 1/(2(1 − φ)) above; f = z, φ = ¼."""
+    phi = 0.25
+
+    def mean(phi):
+        low = integrate.quad(lambda z: z / (2 * phi), 0, phi)[0]
+        return low + integrate.quad(lambda z: z / (2 * (1 - phi)), phi, 1)[0]
+
+    def by_score(f):  # ∂q/∂φ, which is bounded wherever it exists
+        low = integrate.quad(lambda z: f(z) * -1 / (2 * phi**2), 0, phi)[0]
+        return low + integrate.quad(lambda z: f(z) / (2 * (1 - phi) ** 2), phi, 1)[0]
+
+    exact = (mean(phi + 1e-4) - mean(phi - 1e-4)) / 2e-4
+    assert exact == pytest.approx(0.5)
+    assert by_score(lambda z: z) == pytest.approx(1 / 6)
+    assert by_score(lambda z: 1.0) == pytest.approx(-4 / 3)  # the alarm
+    jump = 1 / (2 * phi) - 1 / (2 * (1 - phi))
+    assert by_score(lambda z: z) + phi * jump == pytest.approx(exact)
+
+
 # -------------------------------------------------------------------------- both estimators
 @pytest.mark.parametrize("wrt", GAUSSIAN)
 @pytest.mark.parametrize(("mu", "sigma"), [(0.7, 0.6), (-1.2, 1.3)])
@@ -435,6 +455,44 @@ def test_gradient_variances_on_r1(mu, sigma, form, wrt, expected):
         R1, X, q_row(mu, sigma), form=form, wrt=wrt, samples=400_000, generator=seeded(1)
     )
     found = summarize(draws[:, 0, 0])
+    assert (found.variance - expected).abs() < 5 * found.variance_error
+
+
+@given(means, widths, numbers, numbers)
+def test_for_a_quadratic_the_path_is_quieter_whatever_the_baseline(mu, sigma, a, b):
+    """In μ, best baseline: 2 f'(μ)² + 6a²σ² against 4a²σ², for f = az² + bz."""
+    slope = 2 * a * mu + b
+    draws = (a * (mu + sigma * NODES) ** 2 + b * (mu + sigma * NODES)) * NODES / sigma
+    best = a * mu**2 + b * mu + 3 * a * sigma**2
+    draws = draws - best * NODES / sigma
+    found = WEIGHTS @ draws**2 - (WEIGHTS @ draws) ** 2
+    size = 1e-7 * (1 + mu**4) / sigma**2
+    assert found == pytest.approx(2 * slope**2 + 6 * a**2 * sigma**2, abs=size)
+
+
+def test_the_sampled_log_q_turns_the_comparison_over():
+    """At the posterior of R1, in μ: 8.25 against 5.5 for f = log p(x, z), and 0 with − log q."""
+    eps, sigma = NODES, V**0.5
+    log_joint = -0.5 * eps**2  # up to a constant, which the baseline takes
+    for f, expected in [(log_joint, 8.25), (log_joint + 0.5 * eps**2, 0.0)]:
+        best = (WEIGHTS @ (f * eps**2)) / (WEIGHTS @ eps**2)
+        draws = (f - best) * eps / sigma
+        assert WEIGHTS @ draws**2 - (WEIGHTS @ draws) ** 2 == pytest.approx(expected, abs=1e-9)
+    path = -eps / sigma  # d log p(x, z) / dz; log q does not move along the path
+    assert WEIGHTS @ path**2 == pytest.approx(5.5)
+
+
+@given(st.integers(2, 8))
+def test_leave_one_out_leaves_the_draws_dependent(n):
+    """For z² at N(2, 1) two of L draws have covariance (4/(L−1))²: at L = 4 the mean has 13.3."""
+    single, covariance = 42 + 18 / (n - 1), 16 / (n - 1) ** 2
+    q = Normal(torch.full((40_000, 1), 2.0, dtype=F64), torch.ones(40_000, 1, dtype=F64))
+    draws = score_function_gradient(
+        lambda z: z[..., 0] ** 2, q, wrt="loc", samples=n, baseline="leave-one-out",
+        generator=seeded(n),
+    )  # fmt: skip
+    found = summarize(draws.mean(0))
+    expected = single / n + (n - 1) / n * covariance
     assert (found.variance - expected).abs() < 5 * found.variance_error
 
 

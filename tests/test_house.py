@@ -370,3 +370,12 @@ def test_no_file_of_the_house_asks_another_server():
         text = path.read_text(encoding="utf8").replace("http://www.w3.org/2000/svg", "")
         assert "http" not in text, path.name
         assert "@import" not in text, path.name
+
+
+def test_a_formula_keeps_the_marks_behind_it(house):
+    formula = r'<span class="math notranslate nohighlight">\(q(z)\)</span>'
+    assert house.repair(f"<p>in {formula}), and</p>", {}) == (
+        f'<p>in <span class="keep">{formula}),</span> and</p>'
+    )
+    for other in (f"<p>{formula} and</p>", f"<p>{formula}-th</p>", f"<p>{formula}.5</p>"):
+        assert house.repair(other, {}) == other

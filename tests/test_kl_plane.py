@@ -154,6 +154,15 @@ class TestKlPlane:
         page.wait_for_function("document.querySelector('[data-term=found]').textContent === '1'")
 
 
+@pytest.mark.browser
+def test_both_directions_are_spoken_as_they_are_written(show):  # noqa: F811
+    page = show("KlPlane")
+    page.get_by_label("mean of q").fill("0")
+    page.get_by_label("standard deviation of q").fill("1.79")
+    spoken = "document.querySelector('.vf-spoken').textContent"
+    page.wait_for_function(f"{spoken}.endsWith('KL(q‖p) 1.14, KL(p‖q) 0.58 nats.')")
+
+
 def test_traits_are_checked():
     import traitlets
 

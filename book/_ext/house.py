@@ -30,6 +30,10 @@ SOLUTION = re.compile(
     r"</summary>)",
     re.DOTALL,
 )
+# A formula, and the marks that belong to it.
+MARKED_FORMULA = re.compile(
+    r'(<span class="math notranslate nohighlight">[^<]*</span>[.,;:!?)\]]+)(?=[\s<])'
+)
 PICTURE = re.compile(r'<img (?![^>]*\bwidth=)([^>]*?)src="([^"]*_images/([^"/]+\.png))"([^>]*)>')
 
 
@@ -83,6 +87,8 @@ def repair(body, pictures):
     body = re.sub(
         r'<label aria-controls="[^"]*" class="sd-tab-label"', '<label class="sd-tab-label"', body
     )
+    # MathJax sets a formula as a box, and a line may break behind it: before a comma.
+    body = MARKED_FORMULA.sub(r'<span class="keep">\1</span>', body)
 
     # Notebooks store their pictures at 2x: at half of it the type has its size and nothing jumps.
     def at_half_size(match):

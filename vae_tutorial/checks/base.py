@@ -363,9 +363,9 @@ class Exercise(Check):
             want, got = right[label], saw[label]
             where = f"for {_inputs(self.names, inputs)}" + (f", {label}" if label else "")
             if want.shape != got.shape:
-                return (
-                    f"your function returned {_shape(got)}, but {_shape(want)} was expected "
-                    f"({_shapes(self.names, inputs)})"
+                given = _shapes(self.names, inputs)
+                return f"your function returned {_shape(got)}, but {_shape(want)} was expected" + (
+                    given and f" ({given})"
                 )
             close = torch.isclose(
                 got.detach().double(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,18 @@ from vae_tutorial.distributions import LOG_2PI
 
 _PER_DRAW = "this is one number: return one estimate for each draw, and leave the mean to others"
 _NEGATIVE = "the sign is turned: this is the gradient of −f"
+_NO_GRADIENT = "z must require a gradient: z = (mu + sigma * eps).requires_grad_()"
+
+
+class Differentiated(Exercise):
+    """An exercise whose answer calls autograd; PyTorch's complaint about a bare z is translated."""
+
+    def _look(self, function: Callable, inputs: tuple) -> dict[str, Any]:
+        saw = super()._look(function, inputs)
+        failure = saw.get("")
+        if isinstance(failure, Failure) and "does not require grad" in failure.hint:
+            saw[""] = Failure(_NO_GRADIENT, failure.error)
+        return saw
 
 
 # --------------------------------------------------------------------------- both estimators
@@ -152,7 +164,7 @@ def _pathwise(f, mu, sigma, eps):
     return _slope(f, mu + sigma * eps) * sigma * eps
 
 
-pathwise = Exercise(
+pathwise = Differentiated(
     "pathwise",
     _pathwise,
     _draw_function,
@@ -306,9 +318,7 @@ four_errors = Lines(
         7: "f′(z) ∂z/∂μ with ∂z/∂μ = 1",
         9: "a step has slope zero almost everywhere, which is why the estimate is wrong",
     },
-    "lines 2, 5, 6 and 8: the derivative of log q is that of q divided by q; the mean is the "
-    "same and the variance is larger; the noise is scaled by σ; the gradient in θ is that of "
-    "log p(x, z)",
+    "lines 2 (divide by q), 5 (noisy, unbiased), 6 (σ, not σ²), 8 (log p(x, z))",
 )
 
 
@@ -439,7 +449,7 @@ def _landing(log_joint, mu, sigma, eps):
     return _slope(log_joint, mu + sigma * eps) + eps / sigma
 
 
-landing = Exercise(
+landing = Differentiated(
     "landing",
     _landing,
     _draw_log_joint,
@@ -465,6 +475,10 @@ landing = Exercise(
         Mistake(
             "`sigma` is the standard deviation of q, but inside log q you use it as the variance",
             lambda log_joint, mu, sigma, eps: _slope(log_joint, mu + sigma * eps) + eps,
+        ),
+        Mistake(
+            "you divide ε by σ²: the score is (z − μ)/σ², and that is ε/σ",
+            lambda log_joint, mu, sigma, eps: _slope(log_joint, mu + sigma * eps) + eps / sigma**2,
         ),
         Mistake(
             "the ½ in log q is missing",

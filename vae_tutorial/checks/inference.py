@@ -192,6 +192,10 @@ laplace_log_rate = Exercise(
             lambda a, b: torch.stack([torch.log(a / b), (a / b) ** -0.5]),
         ),
         Mistake(
+            "the curvature at the mode is a, not ab: in −f''(z) = b exp(z) it is exp(z*) = a/b",
+            lambda a, b: torch.stack([torch.log(a / b), (a * b) ** -0.5]),
+        ),
+        Mistake(
             "you take the curvature at z = 0: it belongs to the mode",
             lambda a, b: torch.stack([torch.log(a / b), b**-0.5]),
         ),
@@ -272,6 +276,10 @@ mean_field_gap = Exercise(
             "this is the price in the other direction, KL(p‖q), with the true variances: for "
             "KL(q‖p) the formula takes the precision, the inverse of the covariance",
             lambda covariance: 0.5 * (_log_diagonal(covariance) - torch.logdet(covariance)),
+        ),
+        Mistake(
+            "you inverted the diagonal: P_ii is the diagonal of the inverse, not one over Σ_ii",
+            lambda covariance: 0.5 * (torch.logdet(covariance) - _log_diagonal(covariance)),
         ),
         Mistake(
             "the ½ is missing: your value is exactly twice the KL",

@@ -358,6 +358,18 @@ prior_draws = Exercise(
             lambda d, w, s, x, error: (_ratio(w, s, x) ** d - 1) / error,
         ),
         Mistake(
+            "you use 100, which is 1/error² for 10 % only: n = v/error²",
+            lambda d, w, s, x, error: (_ratio(w, s, x) ** d - 1) * 100,
+        ),
+        Mistake(
+            "you round up: return the number without rounding it",
+            lambda d, w, s, x, error: _prior_draws(d, w, s, x, error).ceil(),
+        ),
+        Mistake(
+            "you round to a whole number: return it without rounding",
+            lambda d, w, s, x, error: _prior_draws(d, w, s, x, error).round(),
+        ),
+        Mistake(
             "you take the root of v: n = v/error², with the variance itself",
             lambda d, w, s, x, error: (_ratio(w, s, x) ** d - 1).sqrt() / error,
         ),

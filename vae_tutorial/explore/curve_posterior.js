@@ -31,21 +31,21 @@ function render({ model, el }) {
   const panels = htmlNode("div", { class: "vf-panels" }, box);
 
   // Left: the plane, with the curve, beads of posterior mass on it, and the observation.
-  const W = 340, H = 306, SCALE = 80, CX = 178, CY = 140;
+  const W = 340, H = 326, SCALE = 70, CX = 178, CY = 150, LEFT = -2.15, FOOT = -2.1, EDGE = 4; // z is drawn up to EDGE
   const px = (v) => CX + SCALE * v, py = (v) => CY - SCALE * v;
   const plane = svgNode("svg", { viewBox: `0 0 ${W} ${H}`, role: "img" }, htmlNode("div", {}, panels));
   const planeTitle = svgNode("title", {}, plane);
-  svgNode("path", { d: `M${px(-1.9)} ${py(-1.75)}H${px(2)}M${px(-1.9)} ${py(-1.75)}V${py(1.7)}`, fill: "none", stroke: "var(--vf-fg)" }, plane);
+  svgNode("path", { d: `M${px(LEFT)} ${py(FOOT)}H${px(2.2)}M${px(LEFT)} ${py(FOOT)}V${py(2.1)}`, fill: "none", stroke: "var(--vf-fg)" }, plane);
   for (const v of [-1, 0, 1]) {
-    svgNode("text", { x: px(v), y: py(-1.75) + 16, "text-anchor": "middle", class: "vf-tick vf-num", text: fixed(v, 0) }, plane);
-    svgNode("text", { x: px(-1.9) - 6, y: py(v) + 4, "text-anchor": "end", class: "vf-tick vf-num", text: fixed(v, 0) }, plane);
+    svgNode("text", { x: px(v), y: py(FOOT) + 16, "text-anchor": "middle", class: "vf-tick vf-num", text: fixed(v, 0) }, plane);
+    svgNode("text", { x: px(LEFT) - 6, y: py(v) + 4, "text-anchor": "end", class: "vf-tick vf-num", text: fixed(v, 0) }, plane);
   }
-  svgNode("text", { x: px(2), y: py(-1.75) + 16, "text-anchor": "end", class: "vf-tick", text: "x₁" }, plane);
-  svgNode("text", { x: px(-1.9) - 6, y: py(1.62), "text-anchor": "end", class: "vf-tick", text: "x₂" }, plane);
-  const line = Array.from({ length: 241 }, (_, i) => curvePoint(-3 + i / 40));
+  svgNode("text", { x: px(2.2), y: py(FOOT) + 16, "text-anchor": "end", class: "vf-tick", text: "x₁" }, plane);
+  svgNode("text", { x: px(LEFT) - 6, y: py(2), "text-anchor": "end", class: "vf-tick", text: "x₂" }, plane);
+  const line = Array.from({ length: 321 }, (_, i) => curvePoint(-EDGE + i / 40));
   svgNode("path", { d: "M" + line.map(([a, b]) => `${px(a).toFixed(1)} ${py(b).toFixed(1)}`).join("L"), fill: "none", stroke: "var(--vf-model)", "stroke-width": 2.5 }, plane);
   // One bead for each 0.05 of z; its area is the posterior mass there.
-  const BEADS = Array.from({ length: 133 }, (_, i) => -3.3 + i * 0.05);
+  const BEADS = Array.from({ length: 161 }, (_, i) => -EDGE + i * 0.05);
   const beads = BEADS.map((z) => {
     const [a, b] = curvePoint(z);
     return svgNode("circle", { cx: px(a).toFixed(1), cy: py(b).toFixed(1), r: 0, fill: "var(--vf-posterior)", "fill-opacity": 0.75 }, plane);
@@ -58,15 +58,15 @@ function render({ model, el }) {
   const name = svgNode("text", { class: "vf-halo vf-strong", text: "x" }, plane);
 
   // Right: densities over z.
-  const PW = 340, PH = 306, BASE = 262, TOP = 34;
-  const qx = (z) => 14 + ((z + 3.3) / 6.6) * (PW - 28);
+  const PW = 340, PH = 326, BASE = 282, TOP = 34;
+  const qx = (z) => 14 + ((z + EDGE) / (2 * EDGE)) * (PW - 28);
   const plot = svgNode("svg", { viewBox: `0 0 ${PW} ${PH}`, role: "img" }, htmlNode("div", {}, panels));
   const plotTitle = svgNode("title", {}, plot);
-  svgNode("line", { x1: qx(-3.3), x2: qx(3.3), y1: BASE, y2: BASE, stroke: "var(--vf-fg)" }, plot);
-  for (let z = -3; z <= 3; z++) {
+  svgNode("line", { x1: qx(-EDGE), x2: qx(EDGE), y1: BASE, y2: BASE, stroke: "var(--vf-fg)" }, plot);
+  for (let z = -EDGE; z <= EDGE; z++) {
     svgNode("text", { x: qx(z), y: BASE + 17, "text-anchor": "middle", class: "vf-tick vf-num", text: fixed(z, 0) }, plot);
   }
-  svgNode("text", { x: qx(3.3), y: BASE + 34, "text-anchor": "end", class: "vf-tick", text: "latent z (prior standard deviations)" }, plot);
+  svgNode("text", { x: qx(EDGE), y: BASE + 34, "text-anchor": "end", class: "vf-tick", text: "latent z (prior standard deviations)" }, plot);
   const priorPath = svgNode("path", { fill: "none", stroke: "var(--vf-prior)", "stroke-width": 2, "stroke-dasharray": "6 4" }, plot);
   const posteriorPath = svgNode("path", { fill: "var(--vf-posterior)", "fill-opacity": 0.3, stroke: "var(--vf-posterior)", "stroke-width": 2.5 }, plot);
   const priorLabel = svgNode("text", { class: "vf-halo", "text-anchor": "middle", text: "prior p(z)" }, plot);
@@ -123,8 +123,8 @@ function render({ model, el }) {
     const top = Math.max(0.45, ...t.density), qy = (d) => BASE - (d / top) * (BASE - TOP);
     const path = (f) => {
       const points = [];
-      for (let g = index(-3.3); g <= index(3.3); g += 5) points.push(`${qx(t.z[g]).toFixed(1)} ${qy(f(g)).toFixed(1)}`);
-      return `M${qx(-3.3)} ${BASE}L${points.join("L")}L${qx(3.3)} ${BASE}`;
+      for (let g = index(-EDGE); g <= index(EDGE); g += 5) points.push(`${qx(t.z[g]).toFixed(1)} ${qy(f(g)).toFixed(1)}`);
+      return `M${qx(-EDGE)} ${BASE}L${points.join("L")}L${qx(EDGE)} ${BASE}`;
     };
     posteriorPath.setAttribute("d", path((g) => t.density[g]));
     priorPath.setAttribute("d", path((g) => normalDensity(t.z[g], 0, 1)));
@@ -136,7 +136,9 @@ function render({ model, el }) {
     cells.mean.textContent = fixed(t.mean, 2);
     cells.sd.textContent = fixed(t.sd, 2);
     cells.peaks.textContent = t.peaks.length ? t.peaks.map((z) => fixed(z, 2)).join(", ") : "outside";
-    const story = t.sd > 1 ? "z now has a larger standard deviation than under the prior: places far apart explain x."
+    const beyond = t.density.reduce((mass, d, g) => mass + (Math.abs(t.z[g]) > EDGE ? 0.003 * d : 0), 0);
+    const story = beyond > 0.5 ? "The posterior lies beyond the edge of this picture: only a z that the prior hardly ever draws explains x."
+      : t.sd > 1 ? "z now has a larger standard deviation than under the prior: places far apart explain x."
       : t.logP < -12 && t.sd < 0.3 ? "The model would hardly ever make such an x, and yet the posterior names its z with confidence."
       : t.peaks.length > 1 ? "More than one place on the curve explains x: the posterior has several peaks."
       : t.sd > 0.6 ? "With so much noise x says little: the posterior is close to the prior."

@@ -120,9 +120,9 @@ function render({ model, el }) {
   svgNode("circle", { r: 24, fill: "transparent" }, handle); // a finger needs room
   svgNode("circle", { r: 9, fill: "var(--vf-q)", stroke: "var(--vf-bg)", "stroke-width": 2 }, handle);
 
-  // Right: the densities.
-  const X = (z) => 12 + ((z + 5) / 10) * 336, Y = (d) => 246 - (d / 1) * 220;
-  const plot = svgNode("svg", { viewBox: `0 0 ${W} ${H}`, role: "img" }, htmlNode("div", {}, panels));
+  // Right: the densities. Lower than the map: stacked on a phone, they stand close together.
+  const X = (z) => 12 + ((z + 5) / 10) * 336, Y = (d) => 246 - d * 190, ROOF = 80;
+  const plot = svgNode("svg", { viewBox: `0 ${ROOF} ${W} ${H - ROOF}`, role: "img" }, htmlNode("div", { style: "align-self:end" }, panels));
   const plotTitle = svgNode("title", {}, plot);
   svgNode("line", { x1: X(-5), x2: X(5), y1: Y(0), y2: Y(0), stroke: "var(--vf-fg)" }, plot);
   for (let z = -4; z <= 4; z += 2) svgNode("text", { x: X(z), y: 264, "text-anchor": "middle", class: "vf-tick vf-num", text: fixed(z, 0) }, plot);
@@ -205,7 +205,7 @@ function render({ model, el }) {
     }
     const t = TARGETS[name], zs = Array.from({ length: 401 }, (_, i) => -5 + i / 40);
     targetPath.setAttribute("d", "M" + zs.map((z) => `${X(z).toFixed(1)} ${Y(Math.exp(t.log(z) - t.logZ)).toFixed(1)}`).join("L") + "Z");
-    setAll(targetLabel, name === "bumps" ? { x: X(-2), y: Y(0.33) - 8 } : { x: X(-1.2), y: Y(0.72) });
+    setAll(targetLabel, { y: name === "bumps" ? Y(0.33) - 8 : Y(0.72) });
     found = [];
     rests.replaceChildren();
     trail.setAttribute("d", "");
@@ -218,8 +218,10 @@ function render({ model, el }) {
     show.mu(mu); show.sigma(sigma);
     setAll(handle, { transform: `translate(${px(clamp(mu, ...MU)).toFixed(1)} ${py(clamp(sigma, ...SIGMA)).toFixed(1)})` });
     const zs = Array.from({ length: 241 }, (_, i) => mu + (sigma * (i - 120)) / 24).filter((z) => z >= -5 && z <= 5);
-    qPath.setAttribute("d", "M" + zs.map((z) => `${X(z).toFixed(1)} ${Math.max(Y(normalDensity(z, mu, sigma)), 8).toFixed(1)}`).join("L"));
-    setAll(qLabel, { x: X(mu).toFixed(1), y: Math.max(Y(normalDensity(mu, mu, sigma)) - 8, 20).toFixed(1) });
+    qPath.setAttribute("d", "M" + zs.map((z) => `${X(z).toFixed(1)} ${Math.max(Y(normalDensity(z, mu, sigma)), ROOF + 8).toFixed(1)}`).join("L"));
+    const top = Y(normalDensity(mu, mu, sigma)) - 8;
+    setAll(qLabel, { x: X(mu).toFixed(1), y: (top > ROOF ? top : ROOF + 28).toFixed(1) }); // inside, where q is cut off
+    setAll(targetLabel, { x: X(name === "step" ? -1.2 : mu < 0 ? 2 : -2) }); // over the bump where q is not
     const kl = { reverse: reverseKl(name, mu, sigma), forward: forwardKl(name, mu, sigma) };
     cells.reverse[1].textContent = fixed(kl.reverse, 3);
     cells.forward[1].textContent = fixed(kl.forward, 3);
@@ -232,7 +234,7 @@ function render({ model, el }) {
     message.textContent = story;
     planeTitle.textContent = `Map of ${TERMS[direction]} over mean and standard deviation of q; q is at mean ${fixed(mu, 2)}, standard deviation ${fixed(sigma, 2)}, height ${fixed(kl[direction], 3)} nats.`;
     plotTitle.textContent = `Densities over z: the target, ${name === "bumps" ? "two bumps at −2 and 2" : "a Gaussian cut off on the left"}, and q with mean ${fixed(mu, 2)} and standard deviation ${fixed(sigma, 2)}.`;
-    say(`${story} KL of q from p ${fixed(kl.reverse, 2)}, of p from q ${fixed(kl.forward, 2)} nats.`);
+    say(`${story} KL(q‖p) ${fixed(kl.reverse, 2)}, KL(p‖q) ${fixed(kl.forward, 2)} nats.`);
   };
   const both = () => { map(); draw(); };
   const quiet = [listen(model, ["mu", "sigma"], draw), listen(model, ["target", "direction"], both)];
