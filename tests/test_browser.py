@@ -306,6 +306,16 @@ def gradient_noise(state, page, index):
     }
 
 
+def reparameterize(state, page, index):
+    """eq-inverse-cdf: the exponential with which the figure starts, by SciPy's quantile."""
+    from scipy import stats
+
+    assert state["family"] == "exponential"
+    rate, height = state["parameter"], state["height"]
+    z = torch.tensor(stats.expon(scale=1 / rate).ppf(height))
+    return {"noise": torch.tensor(height), "z": z, "slope": -z / rate}
+
+
 # What a figure shows when a page is opened, as Python computes it from the state that it stores.
 SHOWN = {
     "elbo_bar": elbo_bar,
@@ -314,6 +324,7 @@ SHOWN = {
     "kl_plane": kl_plane,
     "curve_posterior": curve_posterior,
     "gradient_noise": gradient_noise,
+    "reparameterize": reparameterize,
 }
 
 
