@@ -267,6 +267,26 @@ def test_torch_uses_the_implicit_slope_for_the_shape_of_a_gamma(alpha):
     np.testing.assert_allclose(found[body], (-moved / density)[body], rtol=2e-3)
 
 
+def test_torch_gives_a_beta_a_slope_of_its_own():
+    """eq-implicit-reparameterization: the draws are shares of gammas, the slopes are not."""
+    found = []
+    for shares in (
+        lambda shape: td.Dirichlet(shape).rsample(),
+        lambda shape: rp.dirichlet(td.Gamma(shape, torch.ones_like(shape)).rsample()),
+    ):
+        shape = torch.tensor([3.0, 2.0], dtype=F64).expand(2000, 2).clone().requires_grad_()
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(1)
+            z = shares(shape)[:, 0]
+        found.append((z.detach().numpy(), torch.autograd.grad(z.sum(), shape)[0][:, 0].numpy()))
+    (at, own), (same, divided) = found
+    np.testing.assert_allclose(at, same)
+    h = 1e-5
+    moved = (special.betainc(3 + h, 2, at) - special.betainc(3 - h, 2, at)) / (2 * h)
+    np.testing.assert_allclose(own, -moved / stats.beta(3, 2).pdf(at), rtol=2e-3)
+    assert np.abs(divided / own - 1).mean() > 0.1
+
+
 @given(heights, positive)
 def test_the_implicit_slope_is_that_of_the_inverse(u, rate):
     """eq-implicit-reparameterization: the exponential, where both are known."""

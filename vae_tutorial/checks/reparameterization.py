@@ -62,6 +62,10 @@ exponential_path = Exercise(
             lambda u, rate: -torch.log10(1 - u) / rate,
         ),
         Mistake(
+            "you divide by the rate twice: z is −log(1 − u)/λ",
+            lambda u, rate: -torch.log1p(-u) / rate**2,
+        ),
+        Mistake(
             "the square root of this is missing or one too many: z is −log(1 − u)/λ itself",
             lambda u, rate: (-torch.log1p(-u) / rate).sqrt(),
         ),
@@ -88,6 +92,10 @@ logistic_path = Exercise(
         Mistake(
             "loc is stretched, too: shift after you stretch",
             lambda u, loc, scale: scale * (loc + _logit(u)),
+        ),
+        Mistake(
+            "this is the way back, from z to the noise: solve F(z) = u for z",
+            lambda u, loc, scale: (_logit(u) - loc) / scale,
         ),
         Mistake(
             "you divide by the scale: it stretches the noise",
@@ -178,14 +186,14 @@ cholesky_head = Exercise(
             lambda log_diagonal, below: below.tril() + torch.diag_embed(log_diagonal.exp()),
         ),
         Mistake(
-            "L is not triangular: what stands above the diagonal of `below` does not count",
+            "the matrix is not triangular: what stands above the diagonal of `below` does not count",
             lambda log_diagonal, below: (
                 (below - torch.diag_embed(below.diagonal(dim1=1, dim2=2)))
                 + torch.diag_embed(log_diagonal.exp())
             ),
         ),
         Mistake(
-            "L is not triangular, and the diagonal of `below` gets into it, too",
+            "the matrix is not triangular, and the diagonal of `below` gets into it, too",
             lambda log_diagonal, below: below + torch.diag_embed(log_diagonal.exp()),
         ),
         Mistake(
@@ -399,6 +407,11 @@ full_draws = Exercise(
         Mistake(
             "this is the root of each entry: the matrix root times its transpose must give Σ",
             lambda mu, covariance, eps: mu + eps @ covariance.abs().sqrt(),
+        ),
+        Mistake(
+            "you took the root of each entry, and a negative one has none: Σ needs a matrix root, "
+            "R Rᵀ = Σ",
+            lambda mu, covariance, eps: mu + eps @ covariance.sqrt(),
         ),
         Mistake(
             "the variances are right and the correlation is lost: the diagonal is not enough",
