@@ -186,7 +186,7 @@ cholesky_head = Exercise(
             lambda log_diagonal, below: below.tril() + torch.diag_embed(log_diagonal.exp()),
         ),
         Mistake(
-            "the matrix is not triangular: what stands above the diagonal of `below` does not count",
+            "the matrix is not triangular: the entries of `below` above its diagonal do not count",
             lambda log_diagonal, below: (
                 (below - torch.diag_embed(below.diagonal(dim1=1, dim2=2)))
                 + torch.diag_embed(log_diagonal.exp())
