@@ -1,6 +1,7 @@
 """Posters of the interactive figures, and stored figures brought up to date without a kernel.
 
     python tools/figures.py points                   encode the backdrop of DrawDigit (needs MNIST)
+    python tools/figures.py codes                    train the network of CodeMap
     python tools/figures.py posters [ElboBar …]      redraw the posters (needs Chromium)
     python tools/figures.py refresh [NOTEBOOK …]     write the present modules into notebooks
     python tools/figures.py check [NOTEBOOK …]       fail if a stored figure is stale
@@ -135,14 +136,20 @@ def notebooks(paths: list[str], *, write: bool) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Run one of the four commands."""
+    """Run one of the five commands."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["points", "posters", "refresh", "check"])
+    parser.add_argument("command", choices=["points", "codes", "posters", "refresh", "check"])
     parser.add_argument("names", nargs="*")
     given = parser.parse_args(argv)
     if given.command == "points":
         path = POSTERS.parent / "draw_digit_points.json"
         path.write_text(json.dumps(points(), separators=(",", ":")) + "\n", encoding="utf8")
+        return 0
+    if given.command == "codes":
+        from vae_tutorial.explore.code_map import train
+
+        path = POSTERS.parent / "code_map.json"
+        path.write_text(json.dumps(train(), separators=(",", ":")) + "\n", encoding="utf8")
         return 0
     if given.command == "posters":
         posters(given.names)

@@ -1,0 +1,160 @@
+"""Chapter 1's figure: walk over the codes of an autoencoder, and see where its holes are."""
+
+import base64
+import json
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import traitlets
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vae_tutorial.autoencoders import Autoencoder, fit_autoencoder, nearest_distance
+from vae_tutorial.explore.figure import Figure
+from vae_tutorial.explore.page import HERE
+
+CELLS = 48  # of the hole map, on each side
+HIDDEN, EPOCHS, SEED = 256, 150, 1
+
+
+def train() -> dict[str, Any]:
+    """Train the network of chapter 1 with two code numbers; returns what code_map.json stores.
+
+    The decoder is rounded to half precision, and the codes to two decimals. The hole map says for
+    each cell of the window whether its decoded centre is farther from every training digit than
+    95 % of the held-out digits are.
+    """
+    from vae_tutorial.data import load_digits
+
+    digits, generator = load_digits(), torch.Generator().manual_seed(SEED)
+    model = Autoencoder(64, [HIDDEN], 2, generator=generator)
+    fit_autoencoder(model, digits.train, epochs=EPOCHS, lr=3e-3, generator=generator)
+    tensors = [
+        p.detach() for m in model.decoder if isinstance(m, nn.Linear) for p in (m.weight, m.bias)
+    ]
+    flat = torch.cat([t.flatten() for t in tensors]).numpy().astype("<f2").tobytes()
+    codes = model.encode(digits.train).detach()
+    low, high = codes.min(0).values, codes.max(0).values
+    margin = 0.08 * (high - low)
+    window = [[round(float(v), 2) for v in edge] for edge in (low - margin, high + margin)]
+    threshold = float(nearest_distance(digits.test, digits.train).quantile(0.95))
+    (a, b), (c, d) = window
+    across = a + (c - a) * (torch.arange(CELLS) + 0.5) / CELLS
+    up = b + (d - b) * (torch.arange(CELLS) + 0.5) / CELLS
+    z = torch.cartesian_prod(up, across).flip(1)  # row after row, from the bottom
+    holes = nearest_distance(decode(flat, z), digits.train) > threshold
+    return {
+        "what": "decoder 2-256-64 (ReLU, float16) of the autoencoder of chapter 1, trained on the "
+        "1,400 training digits; their codes and labels; the window; the hole map, row after row "
+        "from the bottom",
+        "weights": base64.b64encode(flat).decode(),
+        "codes": [
+            [round(p, 2), round(q, 2), k]
+            for (p, q), k in zip(codes.tolist(), digits.train_labels.tolist(), strict=True)
+        ],
+        "window": window,
+        "threshold": round(threshold, 4),
+        "holes": base64.b64encode(np.packbits(holes.numpy()).tobytes()).decode(),
+    }
+
+
+def decode(weights: bytes, z: Float[Tensor, "B 2"]) -> Float[Tensor, "B 64"]:
+    """Run the stored decoder, in double precision, as the page does.
+
+    Args:
+        weights: half-precision numbers, layer by layer, weight before bias.
+        z: codes, `(B, 2)`.
+
+    >>> decode(CodeMap().weights, torch.zeros(3, 2)).shape
+    torch.Size([3, 64])
+    """
+    flat = torch.from_numpy(np.frombuffer(weights, "<f2").astype(np.float64))
+    h, at = z.double(), 0
+    for k, (n, m) in enumerate([(HIDDEN, 2), (64, HIDDEN)]):
+        weight, bias = flat[at : at + n * m].reshape(n, m), flat[at + n * m : at + n * m + n]
+        h = h @ weight.T + bias
+        h = h.clamp_min(0) if k == 0 else h
+        at += n * m + n
+    return h.float()
+
+
+@cache
+def _stored() -> dict[str, Any]:
+    return json.loads((HERE / "code_map.json").read_text(encoding="utf8"))
+
+
+class CodeMap(Figure):
+    """Drag a point over the plane of codes: its picture, and how far it is from every digit.
+
+    The page runs the decoder f of an autoencoder with two code numbers and looks for the nearest of
+    the 1,400 training digits: the distance is the root of the sum of squared differences of the
+    grey values. A place is a hole if the distance is above `threshold`, which 95 % of the held-out
+    digits stay below. The digits are scikit-learn's (E. Alpaydin and C. Kaynak, Optical Recognition
+    of Handwritten Digits, 1998, CC BY 4.0).
+
+    Args:
+        z: the code, two numbers.
+
+    >>> CodeMap(z=[0.0, 0.0])
+    CodeMap()
+    """
+
+    figure: ClassVar[str] = "code_map"
+    stored: ClassVar[tuple[str, ...]] = (
+        "z", "weights", "codes", "images", "window", "threshold", "holes",
+    )  # fmt: skip
+    alt: ClassVar[str] = (
+        "A plane of codes: the numerals of the training digits lie in groups, one kind beside the "
+        "other, and reach outwards like the rays of a star. Hatched regions between the rays and "
+        "at the edges are holes. A ring marks one place in the plane. Beside it the picture that "
+        "is decoded there, the nearest training digit, and a meter with the distance between the "
+        "two and a mark at 1.49."
+    )
+
+    z = traitlets.List().tag(sync=True)
+    weights = traitlets.Bytes(read_only=True).tag(sync=True)
+    codes = traitlets.List(read_only=True).tag(sync=True)
+    images = traitlets.Bytes(read_only=True).tag(sync=True)
+    window = traitlets.List(read_only=True).tag(sync=True)
+    threshold = traitlets.Float(read_only=True).tag(sync=True)
+    holes = traitlets.Bytes(read_only=True).tag(sync=True)
+
+    @traitlets.default("z")
+    def _first_place(self) -> list[float]:
+        return [0.0, 0.0]
+
+    @traitlets.default("weights")
+    def _half_precision(self) -> bytes:
+        return base64.b64decode(_stored()["weights"])
+
+    @traitlets.default("codes")
+    def _training_codes(self) -> list[list[float]]:
+        return _stored()["codes"]
+
+    @traitlets.default("images")
+    def _grey_levels(self) -> bytes:
+        from vae_tutorial.data import load_digits
+
+        return (load_digits().train * 16).round().numpy().astype(np.uint8).tobytes()
+
+    @traitlets.default("window")
+    def _window(self) -> list[list[float]]:
+        return _stored()["window"]
+
+    @traitlets.default("threshold")
+    def _threshold(self) -> float:
+        return _stored()["threshold"]
+
+    @traitlets.default("holes")
+    def _hole_map(self) -> bytes:
+        return base64.b64decode(_stored()["holes"])
+
+    @traitlets.validate("z")
+    def _two_numbers(self, proposal: dict) -> list[float]:
+        """Refuse what is not a place in the plane."""
+        value = proposal["value"]
+        if len(value) != 2 or not all(isinstance(v, int | float) for v in value):
+            raise traitlets.TraitError(f"z must be two numbers, got {value!r}")
+        return [float(v) for v in value]
