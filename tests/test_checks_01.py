@@ -61,7 +61,9 @@ def test_angles_agree_with_scipy(inputs):
 
 
 def test_the_same_plane_is_drawn_too():
-    largest = [float(checks.subspace_angles.reference(*i).max()) for i in checks.subspace_angles.inputs()]
+    largest = [
+        float(checks.subspace_angles.reference(*i).max()) for i in checks.subspace_angles.inputs()
+    ]
     assert min(largest) < 1e-3 < 0.3 < max(largest)
 
 

@@ -231,9 +231,7 @@ def contractive_gains(eigenvalues: Float[Tensor, "D"], penalty: float) -> Float[
     return torch.where(kept, 1 - penalty / (2 * torch.where(kept, eigenvalues, 1.0)), 0.0)
 
 
-def contraction(
-    encode: Callable[[Tensor], Tensor], x: Float[Tensor, "B D"]
-) -> Float[Tensor, "B"]:
+def contraction(encode: Callable[[Tensor], Tensor], x: Float[Tensor, "B D"]) -> Float[Tensor, "B"]:
     """‖∂g/∂x‖²: the sum of the squared derivatives of all code numbers, for each example.
 
     Row n of the code depends on row n of x only, so the gradient of a column's sum has all rows'
@@ -303,9 +301,7 @@ def fit_autoencoder(
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     if not (lr > 0 and noise >= 0 and penalty >= 0):
-        raise ValueError(
-            f"need lr > 0, noise ≥ 0 and penalty ≥ 0, got {lr}, {noise} and {penalty}"
-        )
+        raise ValueError(f"need lr > 0, noise ≥ 0 and penalty ≥ 0, got {lr}, {noise} and {penalty}")
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     steps = -(-len(x) // batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
@@ -321,7 +317,9 @@ def fit_autoencoder(
             if penalty > 0:
                 loss = loss + penalty * contraction(model.encode, batch).mean()
             if not torch.isfinite(loss):
-                raise NonFiniteLossError(f"the loss is not finite in epoch {epoch}: lower lr={lr:g}")
+                raise NonFiniteLossError(
+                    f"the loss is not finite in epoch {epoch}: lower lr={lr:g}"
+                )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -331,9 +329,7 @@ def fit_autoencoder(
     return losses
 
 
-def principal_angles(
-    a: Float[Tensor, "D d"], b: Float[Tensor, "D d"]
-) -> Float[Tensor, "d"]:
+def principal_angles(a: Float[Tensor, "D d"], b: Float[Tensor, "D d"]) -> Float[Tensor, "d"]:
     """The angles between the planes that the columns of two matrices span, ascending, in radians.
 
     Their cosines are the singular values of QₐᵀQ_b, where Q is an orthonormal basis. The same plane
@@ -353,9 +349,7 @@ def principal_angles(
     return sines.clamp(0, 1).asin().flip(0)
 
 
-def nearest_distance(
-    images: Float[Tensor, "M D"], to: Float[Tensor, "N D"]
-) -> Float[Tensor, "M"]:
+def nearest_distance(images: Float[Tensor, "M D"], to: Float[Tensor, "N D"]) -> Float[Tensor, "M"]:
     """Distance of each image to the nearest of a set of images, √ of a sum of squares.
 
     Args:

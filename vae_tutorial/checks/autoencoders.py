@@ -362,7 +362,7 @@ autoencoder_slips = Lines(
         7: "for a fixed linear decoder no code, however found, beats the projection onto its plane",
         9: "to compress, nothing more is needed; to invent pictures, it is",
     },
-    "lines 2, 4, 6 and 8: the decoder is p(x|z); a long code learns what noise or a price on slopes "
-    "asks for; densities return numbers, not pictures; the decoder reproduces its own non-digits "
-    "best of all",
+    "lines 2, 4, 6 and 8: the decoder is p(x|z); a long code learns what noise or a price on "
+    "slopes asks for; densities return numbers, not pictures; the decoder reproduces its own "
+    "non-digits best of all",
 )
