@@ -9,55 +9,12 @@ import numpy as np
 import torch
 import traitlets
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from vae_tutorial.autoencoders import Autoencoder, fit_autoencoder, nearest_distance
 from vae_tutorial.explore.figure import Figure
 from vae_tutorial.explore.page import HERE
 
-CELLS = 48  # of the hole map, on each side
-HIDDEN, EPOCHS, SEED = 256, 150, 1
-
-
-def train() -> dict[str, Any]:
-    """Train the network of chapter 1 with two code numbers; returns what code_map.json stores.
-
-    The decoder is rounded to half precision, and the codes to two decimals. The hole map says for
-    each cell of the window whether its decoded centre is farther from every training digit than
-    95 % of the held-out digits are.
-    """
-    from vae_tutorial.data import load_digits
-
-    digits, generator = load_digits(), torch.Generator().manual_seed(SEED)
-    model = Autoencoder(64, [HIDDEN], 2, generator=generator)
-    fit_autoencoder(model, digits.train, epochs=EPOCHS, lr=3e-3, generator=generator)
-    tensors = [
-        p.detach() for m in model.decoder if isinstance(m, nn.Linear) for p in (m.weight, m.bias)
-    ]
-    flat = torch.cat([t.flatten() for t in tensors]).numpy().astype("<f2").tobytes()
-    codes = model.encode(digits.train).detach()
-    low, high = codes.min(0).values, codes.max(0).values
-    margin = 0.08 * (high - low)
-    window = [[round(float(v), 2) for v in edge] for edge in (low - margin, high + margin)]
-    threshold = float(nearest_distance(digits.test, digits.train).quantile(0.95))
-    (a, b), (c, d) = window
-    across = a + (c - a) * (torch.arange(CELLS) + 0.5) / CELLS
-    up = b + (d - b) * (torch.arange(CELLS) + 0.5) / CELLS
-    z = torch.cartesian_prod(up, across).flip(1)  # row after row, from the bottom
-    holes = nearest_distance(decode(flat, z), digits.train) > threshold
-    return {
-        "what": "decoder 2-256-64 (ReLU, float16) of the autoencoder of chapter 1, trained on the "
-        "1,400 training digits; their codes and labels; the window; the hole map, row after row "
-        "from the bottom",
-        "weights": base64.b64encode(flat).decode(),
-        "codes": [
-            [round(p, 2), round(q, 2), k]
-            for (p, q), k in zip(codes.tolist(), digits.train_labels.tolist(), strict=True)
-        ],
-        "window": window,
-        "threshold": round(threshold, 4),
-        "holes": base64.b64encode(np.packbits(holes.numpy()).tobytes()).decode(),
-    }
+HIDDEN = 256  # units of the decoder
 
 
 def decode(weights: bytes, z: Float[Tensor, "B 2"]) -> Float[Tensor, "B 64"]:
