@@ -389,7 +389,7 @@ SMALL = Book(
     rows="""
 0.1 | E | 04 07 | done | 04_bound#41--a-way 07_model#71--a-model | tests/test_a.py::test_one | x
 0.2 | C/F | 04 | done | 04_bound#41--a-way identities#the-sum | book/04_bound.ipynb::fig-way | x
-0.3 | X | 04 09 | begun | 04_bound#exercise-041--order | checks.order ; tests/test_a.py::A::test_2 | x
+0.3 | X | 04 09 | begun | 04_bound#exercise-041--order | checks.top ; tests/test_a.py::A::test_2 | x
 0.4 | T | 09 | to come | - | - | x
 2.1 | T | 07 10 | done | 07_model#71--a-model | book/07_model.ipynb::too good by, nats | x
 0a | M | 04 | done | 04_bound#41--a-way 04_bound#exercise-041--order | margin exercise | x
@@ -418,7 +418,7 @@ SMALL = Book(
         ]
     },
     tests={"test_a.py": {"test_one", "A::test_2"}},
-    exercises=frozenset({"order"}),
+    exercises=frozenset({"top"}),
 )
 
 
@@ -474,7 +474,7 @@ PLANTED = [
     (check_problems, in_rows("::test_one", "::test_1"), "0.1: there is no tests/test_a.py::test_1"),
     (check_problems, in_rows("test_a.py", "test_b.py"), "0.1: there is no tests/test_b.py"),
     (check_problems, in_rows("::A::", "::"), "0.3: there is no tests/test_a.py::test_2"),
-    (check_problems, in_rows("checks.order", "checks.disorder"), "0.3: there is no checks.dis"),
+    (check_problems, in_rows("checks.top", "checks.stop"), "0.3: there is no checks.stop"),
     (check_problems, in_rows("fig-way", "fig-away"), "0.2: there is no book/04_bound.ipynb::fig-a"),
     (check_problems, in_rows("good by, nats", "good, nats"), "2.1: there is no book/07_model"),
     (check_problems, in_rows("margin exercise", "margin"), "0a: an exercise is named"),
