@@ -320,7 +320,10 @@ def test_errors_name_the_argument(reader):
         with pytest.raises(ValueError, match=message):
             fit_autoencoder(model, x, **options)
     with pytest.raises(NonFiniteLossError, match="lower lr"):
-        fit_autoencoder(model, x * torch.nan, epochs=1)
+        fit_autoencoder(model, torch.full((4, 3), 1e30), epochs=1)
+    for bad, message in [(x * torch.nan, "NaN or infinity"), (x[:0], "an empty data set")]:
+        with pytest.raises(ValueError, match=f"at least one example and finite.*{message}"):
+            fit_autoencoder(model, bad, epochs=1)
     done = reader(  # without the shape checks of the tests
         "import torch; from vae_tutorial.autoencoders import Autoencoder, principal_angles\n"
         "m = Autoencoder(3, [], 2)\n"

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vae_tutorial.distributions import all_finite
 from vae_tutorial.models import mlp
 from vae_tutorial.training import NonFiniteLossError, progress
 
@@ -156,7 +157,7 @@ def pca(x: Float[Tensor, "N D"], d: int) -> Pca:
 
     Its average error on its own data is the sum of the other eigenvalues.
 
-    Equation: eq-pca. Equation: eq-linear-autoencoder.
+    Equations: eq-pca, eq-linear-autoencoder.
 
     Args:
         x: data, `(N, D)`.
@@ -188,6 +189,8 @@ def wiener(covariance: Float[Tensor, "D D"], sigma: float) -> Float[Tensor, "D D
 
     Raises:
         ValueError: if sigma is not positive.
+
+    Source: the normal equations of linear least squares.
 
     >>> wiener(torch.tensor([[3.0]]), 1.0)
     tensor([[0.7500]])
@@ -285,7 +288,7 @@ def fit_autoencoder(
         show_progress: print one line that counts the epochs.
 
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: if x is empty, not `(N, D)` or not finite, or if a number is out of range.
         NonFiniteLossError: as soon as a loss is not finite.
 
     Source: Vincent et al. (2008) for the noise, Rifai et al. (2011) for the penalty.
@@ -297,6 +300,9 @@ def fit_autoencoder(
     >>> losses[-1] < 1e-3
     True
     """
+    if len(x) == 0 or not all_finite(x):
+        what = "NaN or infinity" if len(x) else "an empty data set"
+        raise ValueError(f"x must hold at least one example and finite values, got {what}")
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
@@ -309,7 +315,7 @@ def fit_autoencoder(
     for epoch in progress(range(1, epochs + 1), "epoch", show=show_progress):
         total = 0.0
         for index in torch.randperm(len(x), generator=generator).split(batch_size):
-            batch = x[index]
+            batch = x.index_select(0, index)
             seen = batch
             if noise > 0:
                 seen = batch + noise * torch.randn(batch.shape, generator=generator, dtype=x.dtype)
