@@ -6,7 +6,8 @@ STAMP  := .venv/.installed
 TORCH  := 2.13.0
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 ARGS   ?=
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadscope
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 \
+          --dist loadscope --no-loadscope-reorder
 .DEFAULT_GOAL := help
 .PHONY: help book test quick notebooks checkpoints data check bench serve lock student bugs setup
 

@@ -26,6 +26,8 @@ if "vae_tutorial" not in sys.modules:
         "vae_tutorial", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
     )
 
+# A file goes to one worker as a whole: the longest first, or one worker is left alone with them.
+LONGEST = ["tests/test_browser.py", "book/07_vae.ipynb", "tests/test_bench.py"]
 PICTURE_TOLERANCE = 0.002  # mean absolute difference of pixels in [0, 1], both pictures quantized
 PINNED = re.search(r"^matplotlib==(\S+)", (ROOT / "requirements.txt").read_text(), re.M)[1]
 STRICT = pytest.StashKey[bool]()
@@ -80,6 +82,11 @@ def pytest_sessionfinish(session):
     if reporter and not hasattr(session.config, "workerinput"):
         reporter.write_line(_verdict(session.config))
     return result
+
+
+def pytest_collection_modifyitems(items):
+    rank = {name: k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.nodeid.split("::")[0], len(rank)))
 
 
 # ------------------------------------------------------------------------------ notebooks

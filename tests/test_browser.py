@@ -26,8 +26,11 @@ import yaml
 from numpy.polynomial.hermite_e import hermegauss
 
 from vae_tutorial import checkpoints, explore
+from vae_tutorial.autoencoders import nearest_distance
+from vae_tutorial.data import load_digits
 from vae_tutorial.distributions import Normal, kl_normal
 from vae_tutorial.exact import Curve, LinearGaussian
+from vae_tutorial.explore.code_map import decode
 from vae_tutorial.inference import on_grid
 from vae_tutorial.objectives import elbo_terms, importance_weighted_bound
 
@@ -316,8 +319,19 @@ def reparameterize(state, page, index):
     return {"noise": torch.tensor(height), "z": z, "slope": -z / rate}
 
 
+def code_map(state, page, index):
+    """The decoder in PyTorch, and distances to the digits and codes themselves."""
+    weights, codes = explore.CodeMap().weights, torch.tensor(explore.CodeMap().codes)
+    z = torch.tensor([state["z"]])
+    return {
+        "distance": nearest_distance(decode(weights, z), load_digits().train)[0],
+        "code": torch.cdist(z, codes[:, :2]).min(),
+    }
+
+
 # What a figure shows when a page is opened, as Python computes it from the state that it stores.
 SHOWN = {
+    "code_map": code_map,
     "elbo_bar": elbo_bar,
     "draw_digit": draw_digit,
     "bubbles": bubbles,

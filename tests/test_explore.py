@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NAMES = list(explore.FIGURES)
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
 WHERE = {  # chapters that must hold a figure
+    "01_": "code_map",
     "02_": "curve_posterior",
     "03_": "kl_plane",
     "04_": "elbo_bar",

@@ -1,6 +1,7 @@
 """Posters of the interactive figures, and stored figures brought up to date without a kernel.
 
     python tools/figures.py points                   encode the backdrop of DrawDigit (needs MNIST)
+    python tools/figures.py codes                    train the network of CodeMap
     python tools/figures.py posters [ElboBar …]      redraw the posters (needs Chromium)
     python tools/figures.py refresh [NOTEBOOK …]     write the present modules into notebooks
     python tools/figures.py check [NOTEBOOK …]       fail if a stored figure is stale
@@ -114,6 +115,56 @@ def points() -> dict:
     }
 
 
+def codes() -> dict:
+    """Train the network of CodeMap, chapter 1's with two code numbers; return what it stores.
+
+    The decoder is rounded to half precision, and the codes to two decimals. The hole map says for
+    each cell of the window whether its decoded centre is farther from every training digit than
+    95 % of the held-out digits are.
+    """
+    import base64
+
+    import numpy as np
+    import torch
+    from torch import nn
+
+    from vae_tutorial.autoencoders import Autoencoder, fit_autoencoder, nearest_distance
+    from vae_tutorial.data import load_digits
+    from vae_tutorial.explore.code_map import HIDDEN, decode
+
+    cells = 48  # of the hole map, on each side
+    digits, generator = load_digits(), torch.Generator().manual_seed(1)
+    model = Autoencoder(64, [HIDDEN], 2, generator=generator)
+    fit_autoencoder(model, digits.train, epochs=150, lr=3e-3, generator=generator)
+    tensors = [
+        p.detach() for m in model.decoder if isinstance(m, nn.Linear) for p in (m.weight, m.bias)
+    ]
+    flat = torch.cat([t.flatten() for t in tensors]).numpy().astype("<f2").tobytes()
+    places = model.encode(digits.train).detach()
+    low, high = places.min(0).values, places.max(0).values
+    margin = 0.08 * (high - low)
+    window = [[round(float(v), 2) for v in edge] for edge in (low - margin, high + margin)]
+    threshold = float(nearest_distance(digits.test, digits.train).quantile(0.95))
+    (a, b), (c, d) = window
+    across = a + (c - a) * (torch.arange(cells) + 0.5) / cells
+    up = b + (d - b) * (torch.arange(cells) + 0.5) / cells
+    z = torch.cartesian_prod(up, across).flip(1)  # row after row, from the bottom
+    holes = nearest_distance(decode(flat, z), digits.train) > threshold
+    return {
+        "what": "decoder 2-256-64 (ReLU, float16) of the autoencoder of chapter 1, trained on the "
+        "1,400 training digits; their codes and labels; the window; the hole map, row after row "
+        "from the bottom",
+        "weights": base64.b64encode(flat).decode(),
+        "codes": [
+            [round(p, 2), round(q, 2), k]
+            for (p, q), k in zip(places.tolist(), digits.train_labels.tolist(), strict=True)
+        ],
+        "window": window,
+        "threshold": round(threshold, 4),
+        "holes": base64.b64encode(np.packbits(holes.numpy()).tobytes()).decode(),
+    }
+
+
 def _blank() -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (2, 2), "white").save(out, "PNG")
@@ -135,14 +186,18 @@ def notebooks(paths: list[str], *, write: bool) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Run one of the four commands."""
+    """Run one of the five commands."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["points", "posters", "refresh", "check"])
+    parser.add_argument("command", choices=["points", "codes", "posters", "refresh", "check"])
     parser.add_argument("names", nargs="*")
     given = parser.parse_args(argv)
     if given.command == "points":
         path = POSTERS.parent / "draw_digit_points.json"
         path.write_text(json.dumps(points(), separators=(",", ":")) + "\n", encoding="utf8")
+        return 0
+    if given.command == "codes":
+        path = POSTERS.parent / "code_map.json"
+        path.write_text(json.dumps(codes(), separators=(",", ":")) + "\n", encoding="utf8")
         return 0
     if given.command == "posters":
         posters(given.names)

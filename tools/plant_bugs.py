@@ -41,6 +41,7 @@ class Bug:
 
 
 D, O, T, X, G = "distributions", "objectives", "training", "exact", "diagnostics"
+A, R = "autoencoders", "reparameterization"
 KL0 = "(0.5 * (q.loc.square() + q.scale.square() - 1) - q.scale.log()).sum(-1)"
 BUGS = [
     Bug("kl-half", "KL without its ½", D, KL0, KL0.replace("0.5 * ", "1.0 * "), D),
@@ -81,6 +82,12 @@ BUGS = [
     Bug("em-covariance", "E zzᵀ without the covariance", X, "ezz = ez.T @ ez + posterior.covariance_matrix.sum(0)", "ezz = ez.T @ ez", X),
     Bug("bits", "log₁₀ for log 2 in bits per dimension", G, "nats / (dimensions * math.log(2))", "nats / (dimensions * math.log(10))", G),
     Bug("refine-model", "refinement that keeps a gap: σ never moves", G, "[loc, log_scale])\n        optimizer.step()", "[loc, log_scale])\n        log_scale.grad = None\n        optimizer.step()", G),
+    Bug("ae-mean", "error averaged over the pixels", A, "(x - model(x)).square().sum(-1)", "(x - model(x)).square().mean(-1)", A),
+    Bug("pca-smallest", "the smallest eigenvalues for the largest", A, "vectors[:, -d:].flip(1)", "vectors[:, :d]", A),
+    Bug("wiener-sigma", "σ for σ² in the Wiener filter", A, "covariance + sigma**2 * torch.eye(", "covariance + sigma * torch.eye(", A),
+    Bug("denoise-target", "the denoiser's target is noisy as well", A, "(batch - model.decode(model.encode(seen)))", "(seen - model.decode(model.encode(seen)))", A),
+    Bug("contract-mean", "slopes averaged over the pixels", A, "torch.stack(slopes).square().sum((0, 2))", "torch.stack(slopes).square().sum(0).mean(-1)", A),
+    Bug("nearest", "the farthest digit for the nearest", A, "torch.cdist(images, to).min(1)", "torch.cdist(images, to).max(1)", A),
 ]  # fmt: skip
 
 

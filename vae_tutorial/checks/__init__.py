@@ -9,6 +9,13 @@ so that an answer learned by heart fails.
 'the ½ is missing: your value is exactly twice the KL'
 """
 
+from vae_tutorial.checks.autoencoders import (
+    autoencoder_slips,
+    hole_fraction,
+    subspace_angles,
+    wiener,
+    wiener_error,
+)
 from vae_tutorial.checks.base import Check, Draw, Exercise, Mistake, Result
 from vae_tutorial.checks.elbo import (
     derivation_order,
@@ -70,6 +77,7 @@ __all__ = [
     "Number",
     "Order",
     "Result",
+    "autoencoder_slips",
     "bits_per_dimension",
     "cholesky_head",
     "cholesky_kl",
@@ -83,6 +91,7 @@ __all__ = [
     "four_errors",
     "full_draws",
     "grid_posterior",
+    "hole_fraction",
     "importance_weighted_bound",
     "inference_slips",
     "initial_loss",
@@ -104,8 +113,11 @@ __all__ = [
     "responsibilities",
     "score_function",
     "score_wins",
+    "subspace_angles",
     "three_errors",
     "unreduced_loss",
     "weighted_covariances",
+    "wiener",
+    "wiener_error",
     "wrong_bump",
 ]

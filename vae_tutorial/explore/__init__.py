@@ -12,6 +12,7 @@ from vae_tutorial.explore.page import page_html, stored_figures
 
 if TYPE_CHECKING:
     from vae_tutorial.explore.bubbles import Bubbles
+    from vae_tutorial.explore.code_map import CodeMap
     from vae_tutorial.explore.curve_posterior import CurvePosterior
     from vae_tutorial.explore.draw_digit import DrawDigit
     from vae_tutorial.explore.elbo_bar import ElboBar
@@ -28,11 +29,13 @@ FIGURES = {
     "KlPlane": "kl_plane",
     "GradientNoise": "gradient_noise",
     "Reparameterize": "reparameterize",
+    "CodeMap": "code_map",
 }
 
 __all__ = [
     "FIGURES",
     "Bubbles",
+    "CodeMap",
     "CurvePosterior",
     "DrawDigit",
     "ElboBar",
