@@ -88,6 +88,13 @@ BUGS = [
     Bug("denoise-target", "the denoiser's target is noisy as well", A, "(batch - model.decode(model.encode(seen)))", "(seen - model.decode(model.encode(seen)))", A),
     Bug("contract-mean", "slopes averaged over the pixels", A, "torch.stack(slopes).square().sum((0, 2))", "torch.stack(slopes).square().sum(0).mean(-1)", A),
     Bug("nearest", "the farthest digit for the nearest", A, "torch.cdist(images, to).min(1)", "torch.cdist(images, to).max(1)", A),
+    Bug("lower", "Σ ε where L ε belongs", R, "(self.scale_tril @ eps[..., None])", "(self.covariance @ eps[..., None])", R),
+    Bug("logdet-half", "log|Σ| without its 2", R, "return 2 * self.scale_tril.diagonal", "return self.scale_tril.diagonal", R),
+    Bug("kl-d", "−d forgotten in the KL of a full covariance", R, "0.5 * (squares - q.loc.shape[-1] - q.log_det)", "0.5 * (squares - q.log_det)", R),
+    Bug("exp-rate", "exponential: times the rate", R, "return -torch.log1p(-u) / rate\n\n\ndef cauchy", "return -torch.log1p(-u) * rate\n\n\ndef cauchy", R),
+    Bug("implicit-sign", "implicit slope with the wrong sign", R, "return z - (height", "return z + (height", R),
+    Bug("no-exp", "a diagonal of L that may touch zero", R, "torch.diag_embed(diagonal.exp())", "torch.diag_embed(diagonal.abs() + 1e-3)", R),
+    Bug("gumbel-heat", "temperature on the logits only", R, "torch.softmax((logits + gumbel(u)) / temperature, -1)", "torch.softmax(logits / temperature + gumbel(u), -1)", R),
 ]  # fmt: skip
 
 
