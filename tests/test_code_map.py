@@ -1,5 +1,7 @@
 """The figure of chapter 1 in Chromium: its numbers are Python's, and every hand can move it."""
 
+import re
+
 import numpy as np
 import pytest
 import scipy.spatial
@@ -89,6 +91,9 @@ def test_mouse_finger_keyboard_and_buttons_each_move_the_ring(page):
     page.get_by_role("button", name="Go to the digits 0").tap()
     assert float(term(page, "code")) < 0.01
     assert "A 0" in page.locator(".vf-message").inner_text()
+    page.get_by_role("button", name="Go to the digits 8").tap()
+    page.wait_for_function("document.querySelector('.vf-message').innerText.includes('n 8')")
+    assert re.match(r"(An|Something like an) 8\b", page.locator(".vf-message").inner_text())
     arrived = term(page, "distance")
     page.get_by_role("slider", name="first number of the code").focus()
     page.keyboard.press("End")

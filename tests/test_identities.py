@@ -173,6 +173,12 @@ def test_expected_quadratic(d):
     average = np.mean(np.einsum("ni,ij,nj->n", x - m, inverse, x - m))
     stated = np.trace(inverse @ cov) + (mean - m) @ inverse @ (mean - m)
     assert stated == pytest.approx(average, rel=1e-10)
+    # Nor does it need an inverse: a projection I − P does as well, as in chapter 1.
+    u = rng.normal(size=d)
+    rest = np.eye(d) - np.outer(u, u) / (u @ u)
+    average = w @ np.einsum("ni,ij,nj->n", points - m, rest, points - m)
+    stated = np.trace(rest @ sigma) + (mu - m) @ rest @ (mu - m)
+    assert stated == pytest.approx(average, rel=1e-10, abs=1e-12)
 
 
 # eq-expected-quadratic, where the package uses it

@@ -291,7 +291,7 @@ def fit_autoencoder(
         ValueError: if x is empty, not `(N, D)` or not finite, or if a number is out of range.
         NonFiniteLossError: as soon as a loss is not finite.
 
-    Source: Vincent et al. (2008) for the noise, Rifai et al. (2011) for the penalty.
+    Source: Vincent et al. (2010) for the noise, Rifai et al. (2011) for the penalty.
 
     >>> g = torch.Generator().manual_seed(0)
     >>> x = torch.randn(64, 3, generator=g)

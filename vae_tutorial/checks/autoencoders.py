@@ -30,11 +30,12 @@ def _angles(cosines):
 
 def _draw_planes(d: Draw) -> tuple:
     rows, columns = d.integer(4, 6), d.integer(2, 3)
-    a = d.tensor(rows, columns, low=0.2, high=2.0, signed=True)
+    # float64: in float32 the arc cosine gives a zero angle as 0.0003, and degrees as 0.02
+    a = d.tensor(rows, columns, low=0.2, high=2.0, signed=True).double()
     if d.integer(1, 4) == 1:  # other columns, the same plane
         mixture = torch.eye(columns) + d.tensor(columns, columns, low=0.1, high=0.3, signed=True)
-        return a, a @ mixture
-    return a, d.tensor(rows, columns, low=0.2, high=2.0, signed=True)
+        return a, a @ mixture.double()
+    return a, d.tensor(rows, columns, low=0.2, high=2.0, signed=True).double()
 
 
 subspace_angles = Exercise(
@@ -198,6 +199,10 @@ wiener_error = Exercise(
             lambda covariance, sigma: torch.trace(_wiener(covariance, sigma)),
         ),
         Mistake(
+            "this is tr (C − M): the factor C behind M is missing, tr (C − MC)",
+            lambda covariance, sigma: torch.trace(covariance - _wiener(covariance, sigma)),
+        ),
+        Mistake(
             "this is the mean over the pixels: the error is summed over them",
             lambda covariance, sigma: _wiener_error(covariance, sigma) / len(covariance),
         ),
@@ -250,6 +255,10 @@ def _all_distances(images, to):
     return (images[:, None] - to).square().sum(-1).sqrt()
 
 
+def _among(train):  # each training picture to its nearest other one
+    return _all_distances(train, train).fill_diagonal_(torch.inf).min(1).values
+
+
 def _draw_pictures(d: Draw) -> tuple:
     width = d.integer(3, 4)
     decoded = d.tensor(d.integer(36, 44), width, low=0.0, high=1.8)
@@ -277,6 +286,20 @@ hole_fraction = Exercise(
             "the threshold comes from training pictures among themselves: each is its own nearest, "
             "at distance 0",
             lambda decoded, train, held_out: _share(_nearest(decoded, train), torch.tensor(0.0)),
+        ),
+        Mistake(
+            "the threshold comes from each training picture and its nearest other one: take it "
+            "from the held-out ones, which the model has not seen",
+            lambda decoded, train, held_out: _share(
+                _nearest(decoded, train), _among(train).quantile(0.95)
+            ),
+        ),
+        Mistake(
+            "the threshold comes from all pairs of training pictures: take the held-out ones, each "
+            "with its nearest training picture",
+            lambda decoded, train, held_out: _share(
+                _nearest(decoded, train), _all_distances(train, train).quantile(0.95)
+            ),
         ),
         Mistake(
             "the threshold is the quantile 0.05: 95 % of the held-out pictures must be nearer",
@@ -363,6 +386,6 @@ autoencoder_slips = Lines(
         9: "to compress, nothing more is needed; to invent pictures, it is",
     },
     "lines 2, 4, 6 and 8: the decoder is p(x|z); a long code learns what noise or a price on "
-    "slopes asks for; densities return numbers, not pictures; the decoder reproduces its own "
-    "non-digits best of all",
+    "slopes asks for; densities return numbers, not pictures; some non-digits have a "
+    "smaller error than real digits",
 )

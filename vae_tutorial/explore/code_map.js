@@ -128,17 +128,17 @@ function render({ model, el }) {
   const draw = () => {
     const z = get("z"), picture = decode(z), { index, distance } = nearestDigit(picture, images);
     const near = Math.min(...codes.map(([a, b]) => Math.hypot(a - z[0], b - z[1])));
-    const hole = distance > threshold, label = codes[index][2];
+    const hole = distance > threshold, label = codes[index][2], a = label === 8 ? "an" : "a";
     sliders.forEach((show, k) => show(z[k]));
     handle.setAttribute("transform", `translate(${px(z[0]).toFixed(1)} ${py(z[1]).toFixed(1)})`);
     showDecoded(picture, `The picture decoded at ${fixed(z[0], 2)}, ${fixed(z[1], 2)}`);
-    showNearest(Array.from({ length: PIXELS }, (_, j) => images[index * PIXELS + j] / 16), `The nearest training digit, a ${label}`);
+    showNearest(Array.from({ length: PIXELS }, (_, j) => images[index * PIXELS + j] / 16), `The nearest training digit, ${a} ${label}`);
     setAll(bar, { width: (mx(distance) - mx(0)).toFixed(1), fill: hole ? "var(--vf-kl)" : "var(--vf-elbo)" });
     distanceCell.textContent = fixed(distance, 2);
     codeCell.textContent = fixed(near, 2);
     const story = hole ? `A hole: no training digit is within ${fixed(threshold, 2)} of this picture. The decoder was never asked about this place.`
-      : distance > 0.75 * threshold ? `Something like a ${label}: as far from the nearest training digit as an unusual real one.`
-      : `A ${label}, near to a training digit.`;
+      : distance > 0.75 * threshold ? `Something like ${a} ${label}: as far from the nearest training digit as an unusual real one.`
+      : `A${a.slice(1)} ${label}, near to a training digit.`;
     message.textContent = story;
     title.textContent = `The plane of codes with the training digits as numerals, holes hatched, and a ring at ${fixed(z[0], 2)}, ${fixed(z[1], 2)}.`;
     meterTitle.textContent = `Distance ${fixed(distance, 2)}, ${hole ? "above" : "below"} the mark at ${fixed(threshold, 2)}.`;
