@@ -9,6 +9,8 @@ of a run says which of the two it was. `VAE_TUTORIAL_STRICT=1` refuses to run wi
 import os
 import re
 import sys
+import tempfile
+import weakref
 from pathlib import Path
 
 import pytest
@@ -52,8 +54,23 @@ def pytest_configure(config):
             "`make data` fetches it, or set VAE_TUTORIAL_DATA to a folder that holds mnist/"
         )
     config.stash[STRICT] = here
+    if config.pluginmanager.hasplugin("nbval"):
+        import nbval.kernel
+
+        nbval.kernel.KernelManager = kernel_manager
     os.environ["VAE_TUTORIAL_MNIST"] = "mnist" if here else "digits"  # for kernels and workers
     os.environ.setdefault("VAE_TUTORIAL_STRICT", "claims")  # a false claim raises
+
+
+def kernel_manager(**options):
+    """The manager of a kernel that needs no ports; the folder of its sockets ends with it."""
+    from jupyter_client.manager import KernelManager
+    from notebooks import over_files
+
+    folder = tempfile.TemporaryDirectory(prefix="kernel-", ignore_cleanup_errors=True)
+    manager = KernelManager(**over_files(folder.name), **options)
+    weakref.finalize(manager, folder.cleanup)
+    return manager
 
 
 def _mnist_is_here():

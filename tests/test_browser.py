@@ -322,7 +322,7 @@ def reparameterize(state, page, index):
 def code_map(state, page, index):
     """The decoder in PyTorch, and distances to the digits and codes themselves."""
     weights, codes = explore.CodeMap().weights, torch.tensor(explore.CodeMap().codes)
-    z = torch.tensor([state["z"]])
+    z = torch.tensor([state["z"]], dtype=torch.float32)  # JSON has 0 for 0.0
     return {
         "distance": nearest_distance(decode(weights, z), load_digits().train)[0],
         "code": torch.cdist(z, codes[:, :2]).min(),

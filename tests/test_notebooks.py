@@ -1,9 +1,13 @@
 """Every notebook keeps the rules of tools/notebooks.py, and that tool does what it says."""
 
 import base64
+import gc
 import io
+import os
+from pathlib import Path
 
 import nbformat.v4
+import nbval.kernel
 import notebooks
 import numpy as np
 import pytest
@@ -157,3 +161,17 @@ def test_what_does_not_run_cleanly_is_not_written(tmp_path, capsys, code, messag
     assert notebooks.main(["run", str(path)]) == 1
     assert message in capsys.readouterr().out
     assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has only ports")
+def test_kernels_are_reached_over_files():
+    """A port that is picked first and bound later may be taken in between."""
+    manager = nbval.kernel.KernelManager(kernel_name="python3")
+    folder = Path(manager.connection_file).parent
+    assert manager.transport == "ipc"
+    assert folder.is_dir()
+    del manager
+    gc.collect()
+    assert not folder.exists()
+    with notebooks.kernel_config() as config:
+        assert config.AsyncKernelManager.transport == "ipc"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import nbformat
+import notebooks
 import pytest
 import student
 from nbclient import NotebookClient
@@ -41,7 +42,9 @@ def test_the_book_is_not_changed(pair):
 def test_stubs_do_not_break_a_run(tmp_path):
     """The shortest chapter, as a student first runs it: every check says that nothing is there."""
     copy = student.student_copy(nbformat.read(BOOK / "00_start.ipynb", as_version=4))
-    NotebookClient(copy, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
+    with notebooks.kernel_config() as config:
+        place = {"metadata": {"path": tmp_path}}
+        NotebookClient(copy, timeout=300, resources=place, config=config).execute()
     said = [
         output.text
         for cell in copy.cells

@@ -11,6 +11,7 @@ it (VAE_TUTORIAL_DATA, VAE_TUTORIAL_MNIST); OMP_NUM_THREADS is handed on to the 
 
 import argparse
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -332,6 +333,26 @@ def check(path):
 
 
 # ------------------------------------------------------------------------------ execution
+def over_files(folder):
+    """Options of a kernel manager: talk to the kernel over sockets in `folder`, not over ports.
+
+    jupyter_client picks five free ports and lets them go; the kernel binds them a second later. If
+    a browser or another kernel has taken one in between, the kernel dies. (Windows has only ports.)
+    """
+    if os.name != "posix":
+        return {}
+    return {"transport": "ipc", "connection_file": str(Path(folder, "k.json"))}
+
+
+@contextlib.contextmanager
+def kernel_config():
+    """The `config` of a NotebookClient whose kernel needs no ports."""
+    from traitlets.config import Config
+
+    with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
+        yield Config({"AsyncKernelManager": over_files(folder)})
+
+
 def execute(nb):
     """Run every cell in an empty folder and store what it shows."""
     from nbclient import NotebookClient
@@ -344,9 +365,10 @@ def execute(nb):
         "language": "python",
         "name": "python3",
     }
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, kernel_config() as config:
         NotebookClient(
             nb,
+            config=config,
             timeout=1800,
             startup_timeout=180,
             kernel_name="python3",
