@@ -283,7 +283,7 @@ def all_finite(values: Tensor) -> bool:
     Args:
         values: of any shape; an empty tensor is finite.
 
-    Source: twenty times faster here than `isfinite().all()`, which writes three masks first.
+    Source: `torch.aminmax` passes NaN on. `isfinite().all()` says the same, but writes masks first.
 
     >>> all_finite(torch.tensor([0.0, 1.0])), all_finite(torch.tensor([0.0, torch.nan]))
     (True, False)

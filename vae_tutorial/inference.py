@@ -331,14 +331,16 @@ def fit_reverse_kl(log_density: LogDensity, start: Normal, *, steps: int = 300) 
         value.backward()
         return value
 
-    optimizer.step(closure)
-    closure()
+    closure()  # a log-density that is wrong at the start says so here, in its own words
+    lost = "no minimum was reached from the start: {}; is the density normalizable?"
+    try:
+        optimizer.step(closure)
+        closure()
+    except ValueError as error:
+        raise ValueError(lost.format(f"on the way {error}")) from error
     steepest = float(torch.cat([loc.grad, log_scale.grad]).abs().max())
     if not steepest < 1e-5:
-        raise ValueError(
-            f"no minimum was reached from the start: the slope is still {steepest:.2g}; "
-            "is the density normalizable?"
-        )
+        raise ValueError(lost.format(f"the slope is still {steepest:.2g}"))
     return Normal(loc.detach(), log_scale.detach().exp())
 
 
