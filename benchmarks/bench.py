@@ -43,12 +43,21 @@ BATCH = 128
 # ---- training: the classic loop, the book's, and the matrix products that both must do ----
 
 
-class PictureFiles(Dataset):
-    """Images as torchvision's data set hands them to `ToTensor`: one PIL picture at a time.
+def to_tensor(picture: Image.Image) -> torch.Tensor:
+    """A picture of any mode as (channels, height, width), bytes scaled to [0, 1].
 
-    Written out, because the book does not need torchvision: pick a row of bytes and its label,
-    make a picture of it, copy it into an array, and that into a float tensor (1, 28, 28).
+    What torchvision's `ToTensor` does, which the classic loop uses and the book does not need: it
+    has to ask each picture for its mode, size and bands, and takes a little longer still.
     """
+    kinds = {"I": np.int32, "I;16": np.int16, "F": np.float32}
+    pixels = torch.from_numpy(np.array(picture, kinds.get(picture.mode, np.uint8), copy=True))
+    width, height = picture.size
+    pixels = pixels.view(height, width, len(picture.getbands())).permute((2, 0, 1)).contiguous()
+    return pixels.to(torch.get_default_dtype()).div(255) if pixels.dtype == torch.uint8 else pixels
+
+
+class PictureFiles(Dataset):
+    """Bytes and labels, handed out one PIL picture at a time, as torchvision's MNIST is."""
 
     def __init__(self, x: torch.Tensor) -> None:
         self.data = (255 * x).round().to(torch.uint8).reshape(-1, 28, 28)
@@ -59,8 +68,7 @@ class PictureFiles(Dataset):
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
         picture, label = Image.fromarray(self.data[i].numpy()), int(self.targets[i])
-        pixels = torch.from_numpy(np.array(picture, copy=True)).view(28, 28, 1)
-        return pixels.permute(2, 0, 1).contiguous().float().div(255), label
+        return to_tensor(picture), label
 
 
 class ClassicVAE(nn.Module):

@@ -64,3 +64,11 @@ def test_the_naive_estimate_is_the_same_estimate():
     with torch.no_grad():
         ours = log_p_x(model, x, model.encode(x), samples=4000, generator=g)
     torch.testing.assert_close(naive, ours, atol=0.3, rtol=0)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "F", "I"])
+def test_pictures_of_any_mode_become_tensors(mode):
+    white = {"L": 255, "RGB": (255, 255, 255), "F": 1.0, "I": 1}[mode]
+    tensor = bench.to_tensor(bench.Image.new(mode, (4, 3), white))
+    assert tensor.shape == ({"RGB": 3}.get(mode, 1), 3, 4)
+    assert tensor.max() == 1
