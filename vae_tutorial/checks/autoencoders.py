@@ -386,6 +386,6 @@ autoencoder_slips = Lines(
         9: "to compress, nothing more is needed; to invent pictures, it is",
     },
     "lines 2, 4, 6 and 8: the decoder is p(x|z); a long code learns what noise or a price on "
-    "slopes asks for; densities return numbers, not pictures; some non-digits have a "
+    "slopes asks for; densities return numbers, not pictures; some holes have a "
     "smaller error than real digits",
 )
