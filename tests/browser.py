@@ -510,6 +510,16 @@ def names(page, selector):
     )
 
 
+def shown(page, key, index=0):
+    """What a figure shows for a term, with the minus sign that Python writes."""
+    return page.locator(f'[data-term="{key}"]').nth(index).inner_text().replace("−", "-")
+
+
+def term(page, key, index=0):
+    """The number that a figure shows for a term."""
+    return float(shown(page, key, index).removeprefix("> "))
+
+
 def centre(locator):
     """The middle of an element, in pixels of the window."""
     box = locator.bounding_box()

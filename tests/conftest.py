@@ -74,3 +74,53 @@ def seed(request, monkeypatch):
     """Once for each of two seeds, from which the exercise checks draw their inputs."""
     monkeypatch.setenv("VAE_TUTORIAL_CHECK_SEED", request.param)
     return request.param
+
+
+@pytest.fixture
+def show(chromium, tmp_path):
+    """`show(name, …)` opens a page from disk with these figures; whatever it says is an error.
+
+    In place of a name it takes HTML. Options go to the browser's context.
+    """
+    from vae_tutorial import explore
+
+    contexts, said = [], []
+
+    def open_page(*names, theme="light", width=800, media="screen", **options):
+        body = "\n".join(explore.static_html(n) if n in explore.FIGURES else n for n in names)
+        colours = {"light": ("#222832", "#fff"), "dark": ("#ced6dd", "#14181e")}[theme]
+        path = tmp_path / f"page{len(contexts)}.html"
+        path.write_text(
+            f'<!doctype html><html lang="en" data-theme="{theme}"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width"><title>Figures</title><style>:root{'
+            f"--pst-color-text-base:{colours[0]};--pst-color-background:{colours[1]}}}"
+            f"body{{color:{colours[0]};background:{colours[1]}}}</style></head>"
+            f"<body><main><h1>Figures</h1>{body}</main></body></html>",
+            encoding="utf8",
+        )
+        options = {"reduced_motion": "reduce", **options}
+        context = chromium.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.emulate_media(media=media)
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith((path.as_uri(), "data:"))
+                else said.append(f"request for {request.url}")
+            ),
+        )
+        page.goto(path.as_uri())
+        if options.get("java_script_enabled", True):
+            page.wait_for_function(
+                "n => document.querySelectorAll('div.vf[data-live]').length === n", arg=len(names)
+            )
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert said == []

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from notebooks import MACHINE_PATH
 from torch import nn
 
 from vae_tutorial import checkpoints, data, models
@@ -55,8 +56,7 @@ def test_the_manifest_is_text_that_diffs_well():
     manifest = json.loads(text)
     canonical = json.dumps(dict(sorted(manifest.items())), indent=2, ensure_ascii=False) + "\n"
     assert text == canonical
-    for place in ("/home/", "/root/", "/tmp/", "/work/", "/Users/"):
-        assert place not in text
+    assert not MACHINE_PATH.search(text)
 
 
 @pytest.mark.parametrize("name", NAMES)

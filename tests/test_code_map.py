@@ -7,6 +7,7 @@ import pytest
 import scipy.spatial
 import torch
 import traitlets
+from browser import shown
 
 from vae_tutorial import explore
 from vae_tutorial.data import load_digits
@@ -26,26 +27,8 @@ def by_numpy(figure, z):
 
 
 @pytest.fixture
-def page(chromium):
-    said = []
-    context = chromium.new_context(
-        viewport={"width": 800, "height": 900}, reduced_motion="reduce", has_touch=True
-    )
-    page = context.new_page()
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.set_content(
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Figure</title>'
-        f"<body><main>{explore.static_html('CodeMap')}</main></body></html>"
-    )
-    page.wait_for_function("() => document.querySelectorAll('div.vf[data-live]').length === 1")
-    yield page
-    context.close()
-    assert said == []
-
-
-def term(page, key):
-    return page.locator(f'[data-term="{key}"]').inner_text().replace("−", "-")
+def page(show):
+    return show("CodeMap", has_touch=True)
 
 
 @pytest.mark.browser
@@ -71,33 +54,33 @@ def test_the_decoder_in_the_page_equals_python(page):
 def test_its_first_state_has_these_numbers(page):
     figure = explore.CodeMap()
     _, (distance, _) = by_numpy(figure, figure.z)
-    assert term(page, "distance") == f"{distance:.2f}"
+    assert shown(page, "distance") == f"{distance:.2f}"
     nearest = np.hypot(*(np.array(figure.codes)[:, :2] - figure.z).T).min()
-    assert term(page, "code") == f"{nearest:.2f}"
+    assert shown(page, "code") == f"{nearest:.2f}"
 
 
 @pytest.mark.browser
 def test_mouse_finger_keyboard_and_buttons_each_move_the_ring(page):
-    before = term(page, "distance")
+    before = shown(page, "distance")
     box = page.locator('[data-handle="z"]').bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x - 300, y + 300)
     page.mouse.up()
-    dragged = term(page, "distance")
+    dragged = shown(page, "distance")
     assert dragged != before
     assert "A hole" in page.locator(".vf-message").inner_text()
     page.get_by_role("button", name="Go to the digits 0").tap()
-    assert float(term(page, "code")) < 0.01
+    assert float(shown(page, "code")) < 0.01
     assert "A 0" in page.locator(".vf-message").inner_text()
     page.get_by_role("button", name="Go to the digits 8").tap()
     page.wait_for_function("document.querySelector('.vf-message').innerText.includes('n 8')")
     assert re.match(r"(An|Something like an) 8\b", page.locator(".vf-message").inner_text())
-    arrived = term(page, "distance")
+    arrived = shown(page, "distance")
     page.get_by_role("slider", name="first number of the code").focus()
     page.keyboard.press("End")
-    assert term(page, "distance") != arrived
+    assert shown(page, "distance") != arrived
 
 
 def test_the_stored_file_is_what_the_class_describes():

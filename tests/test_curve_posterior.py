@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 import torch
 import traitlets
+from browser import shown
 
 from vae_tutorial import explore
 from vae_tutorial.exact import Curve
@@ -20,26 +21,8 @@ CASES = [
 
 
 @pytest.fixture
-def page(chromium):
-    said = []
-    context = chromium.new_context(
-        viewport={"width": 800, "height": 900}, reduced_motion="reduce", has_touch=True
-    )
-    page = context.new_page()
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.set_content(
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Figure</title>'
-        f"<body><main>{explore.static_html('CurvePosterior')}</main></body></html>"
-    )
-    page.wait_for_function("() => document.querySelectorAll('div.vf[data-live]').length === 1")
-    yield page
-    context.close()
-    assert said == []
-
-
-def term(page, key):
-    return page.locator(f'[data-term="{key}"]').inner_text().replace("−", "-")
+def page(show):
+    return show("CurvePosterior", has_touch=True)
 
 
 @pytest.mark.browser
@@ -71,20 +54,20 @@ def test_curve_posterior_equals_python(page):
 
 @pytest.mark.browser
 def test_its_first_state_has_the_numbers_of_the_chapter(page):
-    assert [term(page, key) for key in ("logP", "sd", "peaks")] == ["-7.37", "1.02", "0.07, 2.11"]
+    assert [shown(page, key) for key in ("logP", "sd", "peaks")] == ["-7.37", "1.02", "0.07, 2.11"]
     assert "larger standard deviation" in page.locator(".vf-message").inner_text()
 
 
 @pytest.mark.browser
 def test_mouse_finger_keyboard_and_buttons_each_move_x(page):
-    before = term(page, "logP")
+    before = shown(page, "logP")
     box = page.locator('[data-handle="x"]').bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + 40, y + 30)
     page.mouse.up()
-    assert term(page, "logP") != before
+    assert shown(page, "logP") != before
     slider = page.get_by_role("slider", name="first coordinate of x")
     slider.focus()
     at = float(slider.input_value())
@@ -92,12 +75,12 @@ def test_mouse_finger_keyboard_and_buttons_each_move_x(page):
     page.keyboard.press("ArrowRight")
     assert float(slider.input_value()) == pytest.approx(at + 0.01, abs=0.006)
     page.get_by_role("button", name="Set x to the observation D").tap()
-    assert term(page, "logP") == "-17.22"
-    assert term(page, "mean") == "-2.87"
+    assert shown(page, "logP") == "-17.22"
+    assert shown(page, "mean") == "-2.87"
     noise = page.get_by_role("slider", name="standard deviation of the noise")
     noise.focus()
     page.keyboard.press("Home")
-    assert float(term(page, "logP")) < -50
+    assert float(shown(page, "logP")) < -50
 
 
 @pytest.mark.browser
@@ -111,7 +94,7 @@ def test_a_posterior_near_or_beyond_the_edge_is_drawn_or_said(page):
     z = np.linspace(-6, 6, 4001)
     m = [1.2 * np.sin(1.4 * z), 0.5 * z + 0.25 * np.cos(2.8 * z)]
     density = np.exp(-((m[0] + 1.8) ** 2 + (m[1] - 1.6) ** 2) / (2 * 0.15**2) - z**2 / 2)
-    assert float(term(page, "peaks")) == pytest.approx(z[density.argmax()], abs=0.006)
+    assert float(shown(page, "peaks")) == pytest.approx(z[density.argmax()], abs=0.006)
     path = page.locator('path[stroke="var(--vf-posterior)"]').get_attribute("d")
     heights = [float(y) for _, y in re.findall(r"([\d.]+) ([\d.]+)", path)]
     assert heights[0] - min(heights) > 100  # a peak, and at both ends of the axis the ground
@@ -122,7 +105,7 @@ def test_a_posterior_near_or_beyond_the_edge_is_drawn_or_said(page):
         page.get_by_role("slider", name=f"{name} coordinate of x").focus()
         page.keyboard.press("End")
     assert "beyond the edge" in page.locator(".vf-message").inner_text()
-    assert float(term(page, "peaks")) > 4
+    assert float(shown(page, "peaks")) > 4
 
 
 def test_the_noise_is_checked():

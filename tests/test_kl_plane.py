@@ -4,8 +4,7 @@ import math
 
 import pytest
 import torch
-from browser import centre, finger
-from test_explore import html, show, term  # noqa: F401  (fixtures)
+from browser import centre, finger, term
 from torch.nn.functional import logsigmoid
 
 from vae_tutorial import explore
@@ -36,7 +35,7 @@ CALL = "document.querySelector('.vf').__vf"
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", TARGETS)
-def test_both_directions_equal_those_of_the_package(show, name):  # noqa: F811
+def test_both_directions_equal_those_of_the_package(show, name):
     """eq-def-kl, eq-kl-unnormalized: to 1e-6."""
     page = show("KlPlane")
     found = page.evaluate(
@@ -56,7 +55,7 @@ def test_both_directions_equal_those_of_the_package(show, name):  # noqa: F811
     ("name", "start"),
     [("bumps", (-1.5, 1.0)), ("bumps", (0.0, 1.0)), ("bumps", (1.5, 1.0)), ("step", (0.0, 1.0))],
 )
-def test_letting_go_equals_the_fit(show, name, start):  # noqa: F811
+def test_letting_go_equals_the_fit(show, name, start):
     """eq-reverse-stationary, eq-moment-match: the path ends where the package's fit does."""
     page = show("KlPlane")
     log_density, target = TARGETS[name]
@@ -70,7 +69,7 @@ def test_letting_go_equals_the_fit(show, name, start):  # noqa: F811
 
 
 @pytest.mark.browser
-def test_the_slopes_equal_differences(show):  # noqa: F811
+def test_the_slopes_equal_differences(show):
     page = show("KlPlane")
     h = 1e-4
     for direction, height in (("reverse", "reverseKl"), ("forward", "forwardKl")):
@@ -98,7 +97,7 @@ def drag(page, dx, dy):
 
 @pytest.mark.browser
 class TestKlPlane:
-    def test_three_minima_are_found_and_named(self, show):  # noqa: F811
+    def test_three_minima_are_found_and_named(self, show):
         page = show("KlPlane")
         expected = {"-1.5": 0.692, "0": 1.138, "1.5": 0.692}
         for number, (start, kl) in enumerate(expected.items(), 1):
@@ -112,7 +111,7 @@ class TestKlPlane:
         page.get_by_role("button", name="Let go").click()  # the same place again
         assert term(page, "found") == 3
 
-    def test_the_forward_plane_has_one(self, show):  # noqa: F811
+    def test_the_forward_plane_has_one(self, show):
         page = show("KlPlane")
         page.get_by_role("button", name="Turn it round").click()
         for start in ("-3", "0.5", "3"):
@@ -121,21 +120,21 @@ class TestKlPlane:
             assert term(page, "forward") == 0.555
         assert term(page, "found") == 1
 
-    def test_mouse(self, show):  # noqa: F811
+    def test_mouse(self, show):
         page = show("KlPlane")
         before = term(page, "reverse"), term(page, "forward")
         drag(page, 60, -30)
         after = term(page, "reverse"), term(page, "forward")
         assert all(a != b for a, b in zip(before, after, strict=True))
 
-    def test_finger(self, show):  # noqa: F811
+    def test_finger(self, show):
         page = show("KlPlane", width=390, has_touch=True, is_mobile=True)
         before = term(page, "reverse")
         finger(page, centre(page.locator('[data-handle="q"]')), 60, 20)
         assert term(page, "reverse") != before
         assert page.evaluate("scrollY") == 0
 
-    def test_keyboard(self, show):  # noqa: F811
+    def test_keyboard(self, show):
         page = show("KlPlane")
         for label in ("mean of q", "standard deviation of q"):
             before = term(page, "reverse")
@@ -148,14 +147,14 @@ class TestKlPlane:
         page.keyboard.press("Enter")
         assert term(page, "reverse") == 0.172
 
-    def test_motion(self, show):  # noqa: F811
+    def test_motion(self, show):
         page = show("KlPlane", reduced_motion="no-preference")
         page.get_by_role("button", name="Let go").click()
         page.wait_for_function("document.querySelector('[data-term=found]').textContent === '1'")
 
 
 @pytest.mark.browser
-def test_both_directions_are_spoken_as_they_are_written(show):  # noqa: F811
+def test_both_directions_are_spoken_as_they_are_written(show):
     page = show("KlPlane")
     page.get_by_label("mean of q").fill("0")
     page.get_by_label("standard deviation of q").fill("1.79")

@@ -5,9 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from browser import centre, finger
+from browser import centre, finger, term
 from scipy import stats
-from test_explore import html, show, term  # noqa: F401  (fixtures)
 
 from vae_tutorial import explore
 from vae_tutorial import reparameterization as rp
@@ -34,7 +33,7 @@ def python(family, height, parameter):
 
 
 @pytest.mark.browser
-def test_draws_and_slopes_equal_the_package(show):  # noqa: F811
+def test_draws_and_slopes_equal_the_package(show):
     """eq-inverse-cdf, eq-location-scale, eq-composition: to 1e-6, as does the quantile of SciPy."""
     page = show("Reparameterize")
     names = page.evaluate(f"() => Object.keys({CALL}.FAMILY)")
@@ -56,7 +55,7 @@ def test_draws_and_slopes_equal_the_package(show):  # noqa: F811
 
 @pytest.mark.browser
 @pytest.mark.parametrize("family", explore.Reparameterize.class_traits()["family"].values)
-def test_the_page_shows_what_python_says(show, family):  # noqa: F811
+def test_the_page_shows_what_python_says(show, family):
     page = show("Reparameterize")
     page.get_by_role("button", name=family, exact=True).click()
     parameter = float(page.locator(".vf-row input").nth(1).input_value())
@@ -72,7 +71,7 @@ def test_the_page_shows_what_python_says(show, family):  # noqa: F811
 
 
 @pytest.mark.browser
-def test_the_histogram_has_the_shares_of_the_distribution(show):  # noqa: F811
+def test_the_histogram_has_the_shares_of_the_distribution(show):
     page = show("Reparameterize")
     widths = [
         float(w)
@@ -85,7 +84,7 @@ def test_the_histogram_has_the_shares_of_the_distribution(show):  # noqa: F811
 
 
 @pytest.mark.browser
-def test_keyboard(show):  # noqa: F811
+def test_keyboard(show):
     page = show("Reparameterize")
     curve = page.locator('[data-curve="g"]')
     before = curve.get_attribute("d")
@@ -104,7 +103,7 @@ def test_keyboard(show):  # noqa: F811
 
 
 @pytest.mark.browser
-def test_mouse_drags_the_noise(show):  # noqa: F811
+def test_mouse_drags_the_noise(show):
     page = show("Reparameterize")
     x, y = centre(page.locator('[data-handle="noise"]'))
     page.mouse.move(x, y)
@@ -117,7 +116,7 @@ def test_mouse_drags_the_noise(show):  # noqa: F811
 
 
 @pytest.mark.browser
-def test_a_finger_drags_the_noise(show):  # noqa: F811
+def test_a_finger_drags_the_noise(show):
     page = show("Reparameterize", width=390, has_touch=True, is_mobile=True)
     page.get_by_role("button", name="Gaussian").tap()
     x, y = centre(page.locator('[data-handle="noise"]'))
