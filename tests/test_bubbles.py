@@ -11,9 +11,6 @@ from vae_tutorial.data import load_digits
 from vae_tutorial.diagnostics import active_units
 from vae_tutorial.distributions import kl_standard_normal
 
-SHELL = """<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>Bubbles</title></head>
-<body><main><h1>Bubbles</h1>{}</main>{}</body></html>"""
 VF = "document.querySelector('.vf').__vf"
 
 
@@ -28,27 +25,9 @@ def html(figure):
 
 
 @pytest.fixture
-def show(chromium, html, tmp_path):
-    """`show(…)` opens the figure from disk, still unless told otherwise; an error fails."""
-    contexts, said = [], []
-
-    def open_page(*, width=800, after="", **options):
-        path = tmp_path / f"page{len(contexts)}.html"
-        path.write_text(SHELL.format(html, after), encoding="utf8")
-        options = {"reduced_motion": "reduce", **options}
-        context = chromium.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(path.as_uri())
-        page.wait_for_selector("div.vf[data-live] .vf-box")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert said == []
+def show(show, html):
+    """`show(…)` opens the figure, with `after` below it."""
+    return lambda *, after="", **options: show(html + after, **options)
 
 
 def press(page, name):
@@ -305,7 +284,7 @@ class TestControls:
         after = page.evaluate(f"{VF}.point()")
         assert after[0] > before[0]
         assert after[1] - before[1] > 2 * (after[0] - before[0])
-        assert page.title() == "Bubbles"
+        assert page.title() == "Figures"
         assert page.get_by_text(f"z = ({after[0]:.1f}, {after[1]:.1f})").is_visible()
 
     def test_point_by_mouse_and_by_finger(self, show):

@@ -50,7 +50,7 @@ BUGS = [
     Bug("kl-mean", "mean over latent dimensions", D, KL0, KL0.replace("sum(-1)", "mean(-1)"), D),
     Bug("kl-axis", "sum over the batch", D, KL0, KL0.replace("sum(-1)", "sum(0)"), D),
     Bug("kl-one", "the −1 forgotten", D, KL0, KL0.replace(" - 1)", ")"), D),
-    Bug("kl-swapped", "KL(p‖q) for KL(q‖p)", D, "    _check_event(q.loc, p.loc)\n", "    q, p = p, q\n    _check_event(q.loc, p.loc)\n", D),
+    Bug("kl-swapped", "KL(p‖q) for KL(q‖p)", D, "    check_event(q.loc, p.loc)\n", "    q, p = p, q\n    check_event(q.loc, p.loc)\n", D),
     Bug("log2", "log₂ of π in place of log 2π", D, "LOG_2PI = math.log(2 * math.pi)", "LOG_2PI = math.log2(math.pi)", D),
     Bug("density-half", "½ missing on the square", D, "0.5 * (standardized.square() + LOG_2PI)", "(standardized.square() + 0.5 * LOG_2PI)", D),
     Bug("density-log", "½ missing on log σ²", D, "+ self.scale.log()).sum(-1)\n\n    def rsample", "+ 2 * self.scale.log()).sum(-1)\n\n    def rsample", D),

@@ -81,7 +81,7 @@ class Normal:
         >>> Normal(torch.zeros(1), torch.ones(1)).log_prob(torch.zeros(1))
         tensor(-0.9189)
         """
-        _check_event(value, self.loc)
+        check_event(value, self.loc)
         standardized = (value - self.loc) / self.scale
         return -(0.5 * (standardized.square() + LOG_2PI) + self.scale.log()).sum(-1)
 
@@ -108,7 +108,7 @@ class Normal:
         >>> q.rsample(3, generator=torch.Generator().manual_seed(0)).shape
         torch.Size([3, 5, 2])
         """
-        shape = _sample_shape(n, self.loc)
+        shape = sample_shape(n, self.loc)
         eps = torch.randn(shape, generator=generator, dtype=self.loc.dtype, device=self.loc.device)
         return self.loc + self.scale * eps
 
@@ -175,7 +175,7 @@ class Bernoulli:
         >>> Bernoulli(torch.tensor([1e4, -1e4])).log_prob(torch.tensor([0.0, 0.0]))
         tensor(-10000.)
         """
-        _check_event(value, self.logits)
+        check_event(value, self.logits)
         check_unit_interval(value)
         x, logits = torch.broadcast_tensors(value, self.logits)
         # The library's form of x·a − softplus(a): exact at both ends, and one fused pass.
@@ -185,7 +185,7 @@ class Bernoulli:
         self, n: int | None = None, *, generator: torch.Generator | None = None
     ) -> Float[Tensor, "*sample D"]:
         """Draw images of zeros and ones, `(n, *batch, D)`, or `(*batch, D)` for `n=None`."""
-        probs = self.probs.detach().expand(_sample_shape(n, self.logits))
+        probs = self.probs.detach().expand(sample_shape(n, self.logits))
         return torch.bernoulli(probs, generator=generator)
 
 
@@ -222,7 +222,7 @@ def kl_normal(q: Normal, p: Normal) -> Float[Tensor, "*batch"]:
     >>> kl_normal(Normal(torch.ones(1), torch.ones(1)), Normal(torch.zeros(1), torch.ones(1)))
     tensor(0.5000)
     """
-    _check_event(q.loc, p.loc)
+    check_event(q.loc, p.loc)
     log_ratio = q.scale.log() - p.scale.log()
     mean_term = ((q.loc - p.loc) / p.scale).square()
     return (0.5 * (torch.expm1(2 * log_ratio) + mean_term) - log_ratio).sum(-1)
@@ -291,7 +291,20 @@ def all_finite(values: Tensor) -> bool:
     return values.numel() == 0 or all(bool(end.isfinite()) for end in torch.aminmax(values))
 
 
-def _check_event(value: Tensor, parameter: Tensor) -> None:
+def check_event(value: Tensor, parameter: Tensor) -> None:
+    """Raise ValueError unless `value` has the event dimension of `parameter`, the last one.
+
+    Args:
+        value: `(*batch, d)`.
+        parameter: `(*batch, d)`, of a distribution over the last dimension.
+
+    Raises:
+        ValueError: naming the shape that is needed and the one given.
+
+    Source: the last dimension is the event, in all of this package.
+
+    >>> check_event(torch.zeros(5, 2), torch.zeros(2))
+    """
     if value.ndim == 0 or value.shape[-1] != parameter.shape[-1]:
         raise ValueError(
             f"value must have {parameter.shape[-1]} entries in its last dimension, "
@@ -299,7 +312,21 @@ def _check_event(value: Tensor, parameter: Tensor) -> None:
         )
 
 
-def _sample_shape(n: int | None, parameter: Tensor) -> tuple[int, ...]:
+def sample_shape(n: int | None, parameter: Tensor) -> tuple[int, ...]:
+    """The shape of n draws, `(n, *batch, d)`; of one draw, `(*batch, d)`, for `n=None`.
+
+    Args:
+        n: number of draws, at least 1, or None.
+        parameter: `(*batch, d)`.
+
+    Raises:
+        ValueError: if `n` is less than 1.
+
+    Source: the leading dimension counts draws, in all of this package.
+
+    >>> sample_shape(3, torch.zeros(5, 2))
+    (3, 5, 2)
+    """
     if n is None:
         return tuple(parameter.shape)
     if n < 1:

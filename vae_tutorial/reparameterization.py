@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vae_tutorial.distributions import LOG_2PI
+from vae_tutorial.distributions import LOG_2PI, check_event, sample_shape
 
 Parameter = Tensor | float
 
@@ -446,14 +446,10 @@ class CholeskyNormal:
         >>> CholeskyNormal(torch.zeros(1), torch.ones(1, 1)).log_prob(torch.zeros(1))
         tensor(-0.9189)
         """
-        d = self.loc.shape[-1]
-        if value.ndim == 0 or value.shape[-1] != d:
-            raise ValueError(
-                f"value must have {d} entries in its last dimension, got {tuple(value.shape)}"
-            )
+        check_event(value, self.loc)
         centred = (value - self.loc)[..., None]
         eps = torch.linalg.solve_triangular(self.scale_tril, centred, upper=False)[..., 0]
-        return -0.5 * (eps.square().sum(-1) + d * LOG_2PI + self.log_det)
+        return -0.5 * ((eps.square() + LOG_2PI).sum(-1) + self.log_det)
 
     def rsample(
         self, n: int | None = None, *, generator: torch.Generator | None = None
@@ -478,9 +474,7 @@ class CholeskyNormal:
         >>> q.rsample(3, generator=torch.Generator().manual_seed(0)).shape
         torch.Size([3, 5, 2])
         """
-        if n is not None and n < 1:
-            raise ValueError(f"n must be at least 1 or None, got {n}")
-        shape = self.loc.shape if n is None else (n, *self.loc.shape)
+        shape = sample_shape(n, self.loc)
         eps = torch.randn(shape, generator=generator, dtype=self.loc.dtype, device=self.loc.device)
         return self.loc + (self.scale_tril @ eps[..., None])[..., 0]
 
