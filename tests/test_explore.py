@@ -17,6 +17,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+import traitlets
 from browser import centre, finger, term
 from notebooks import MACHINE_PATH
 
@@ -237,8 +238,6 @@ def test_a_host_like_ipywidgets_7_shows_the_widget(monkeypatch):
 
 
 def test_traits_are_checked():
-    import traitlets
-
     with pytest.raises(traitlets.TraitError, match="sigma must be positive, got 0"):
         explore.ElboBar(sigma=0.0)
     with pytest.raises(traitlets.TraitError):
@@ -750,6 +749,13 @@ class TestGradientNoise:
         assert term(page, "path") != before
 
     def test_what_is_not_positive_is_refused(self):
-        for name in ("omega", "sigma", "draws"):
-            with pytest.raises(Exception, match=f"{name} must be positive, got 0"):
-                explore.GradientNoise(**{name: 0})
+        for name, words in [
+            ("omega", "omega must be positive, got {}"),
+            ("sigma", "sigma must be positive, got {}"),
+            ("draws", "'draws' .* should not be less than 1"),
+        ]:
+            for value in (0, -1):
+                with pytest.raises(traitlets.TraitError, match=words.format(value)):
+                    explore.GradientNoise(**{name: value})
+        with pytest.raises(traitlets.TraitError, match="sigma must be positive, got nan"):
+            explore.GradientNoise(sigma=math.nan)

@@ -40,27 +40,27 @@ class Bug:
         return text.replace(self.old, self.new)
 
 
-D, O, T, X, G = "distributions", "objectives", "training", "exact", "diagnostics"
+B, D, O, T, X, G = "distributions/basic", "distributions", "objectives", "training", "exact", "diagnostics"
 A, R = "autoencoders", "reparameterization"
 KL0 = "(0.5 * (q.loc.square() + q.scale.square() - 1) - q.scale.log()).sum(-1)"
 BUGS = [
-    Bug("kl-half", "KL without its ½", D, KL0, KL0.replace("0.5 * ", "1.0 * "), D),
-    Bug("kl-log", "½ missing on the logarithm only", D, KL0, KL0.replace("- q.scale.log()", "- 2 * q.scale.log()"), D),
-    Bug("kl-variance", "σ where σ² belongs", D, KL0, KL0.replace("q.scale.square()", "q.scale"), D),
-    Bug("kl-mean", "mean over latent dimensions", D, KL0, KL0.replace("sum(-1)", "mean(-1)"), D),
-    Bug("kl-axis", "sum over the batch", D, KL0, KL0.replace("sum(-1)", "sum(0)"), D),
-    Bug("kl-one", "the −1 forgotten", D, KL0, KL0.replace(" - 1)", ")"), D),
-    Bug("kl-swapped", "KL(p‖q) for KL(q‖p)", D, "    check_event(q.loc, p.loc)\n", "    q, p = p, q\n    check_event(q.loc, p.loc)\n", D),
-    Bug("log2", "log₂ of π in place of log 2π", D, "LOG_2PI = math.log(2 * math.pi)", "LOG_2PI = math.log2(math.pi)", D),
-    Bug("density-half", "½ missing on the square", D, "0.5 * (standardized.square() + LOG_2PI)", "(standardized.square() + 0.5 * LOG_2PI)", D),
-    Bug("density-log", "½ missing on log σ²", D, "+ self.scale.log()).sum(-1)\n\n    def rsample", "+ 2 * self.scale.log()).sum(-1)\n\n    def rsample", D),
-    Bug("density-pixels", "mean over the pixels of a Gaussian", D, "+ self.scale.log()).sum(-1)\n\n    def rsample", "+ self.scale.log()).mean(-1)\n\n    def rsample", D),
-    Bug("sample-variance", "z = μ + σ² ε", D, "return self.loc + self.scale * eps", "return self.loc + self.scale**2 * eps", D),
-    Bug("sample-shared", "one ε for the whole batch", D, "torch.randn(shape, generator", "torch.randn(shape[-1:], generator", D),
-    Bug("sample-detached", "the sample cut from the graph", D, "return self.loc + self.scale * eps", "return (self.loc + self.scale * eps).detach()", D),
-    Bug("bce-mean", "cross-entropy averaged over pixels", D, 'reduction="none").sum(-1)', 'reduction="none").mean(-1)', D),
-    Bug("bce-swapped", "targets and logits swapped", D, "with_logits(logits, x,", "with_logits(x, logits,", D),
-    Bug("range", "images outside [0, 1] accepted", D, "    if low >= 0 and high <= 1:\n", "    if True:\n", D),
+    Bug("kl-half", "KL without its ½", B, KL0, KL0.replace("0.5 * ", "1.0 * "), D),
+    Bug("kl-log", "½ missing on the logarithm only", B, KL0, KL0.replace("- q.scale.log()", "- 2 * q.scale.log()"), D),
+    Bug("kl-variance", "σ where σ² belongs", B, KL0, KL0.replace("q.scale.square()", "q.scale"), D),
+    Bug("kl-mean", "mean over latent dimensions", B, KL0, KL0.replace("sum(-1)", "mean(-1)"), D),
+    Bug("kl-axis", "sum over the batch", B, KL0, KL0.replace("sum(-1)", "sum(0)"), D),
+    Bug("kl-one", "the −1 forgotten", B, KL0, KL0.replace(" - 1)", ")"), D),
+    Bug("kl-swapped", "KL(p‖q) for KL(q‖p)", B, "    check_event(q.loc, p.loc)\n", "    q, p = p, q\n    check_event(q.loc, p.loc)\n", D),
+    Bug("log2", "log₂ of π in place of log 2π", B, "LOG_2PI = math.log(2 * math.pi)", "LOG_2PI = math.log2(math.pi)", D),
+    Bug("density-half", "½ missing on the square", B, "0.5 * (standardized.square() + LOG_2PI)", "(standardized.square() + 0.5 * LOG_2PI)", D),
+    Bug("density-log", "½ missing on log σ²", B, "+ self.scale.log()).sum(-1)\n\n    def rsample", "+ 2 * self.scale.log()).sum(-1)\n\n    def rsample", D),
+    Bug("density-pixels", "mean over the pixels of a Gaussian", B, "+ self.scale.log()).sum(-1)\n\n    def rsample", "+ self.scale.log()).mean(-1)\n\n    def rsample", D),
+    Bug("sample-variance", "z = μ + σ² ε", B, "return self.loc + self.scale * eps", "return self.loc + self.scale**2 * eps", D),
+    Bug("sample-shared", "one ε for the whole batch", B, "torch.randn(shape, generator", "torch.randn(shape[-1:], generator", D),
+    Bug("sample-detached", "the sample cut from the graph", B, "return self.loc + self.scale * eps", "return (self.loc + self.scale * eps).detach()", D),
+    Bug("bce-mean", "cross-entropy averaged over pixels", B, 'reduction="none").sum(-1)', 'reduction="none").mean(-1)', D),
+    Bug("bce-swapped", "targets and logits swapped", B, "with_logits(logits, x,", "with_logits(x, logits,", D),
+    Bug("range", "images outside [0, 1] accepted", B, "    if low >= 0 and high <= 1:\n", "    if True:\n", D),
     Bug("elbo-sign", "reconstruction + KL", O, "return self.reconstruction - self.kl", "return self.reconstruction + self.kl", O),
     Bug("a-no-prior", "log p(z) forgotten in form A", O, " + model.prior.log_prob(z) - q.log_prob(z)", " - q.log_prob(z)", O),
     Bug("a-sign", "+ log q(z) in form A", O, " + model.prior.log_prob(z) - q.log_prob(z)", " + model.prior.log_prob(z) + q.log_prob(z)", O),

@@ -239,8 +239,12 @@ wiener_error = Exercise(
 
 
 # ------------------------------------------------------------------------------------- holes
+def _all_distances(images, to):
+    return (images[:, None] - to).square().sum(-1).sqrt()
+
+
 def _nearest(images, to):
-    return (images[:, None] - to).square().sum(-1).sqrt().min(1).values
+    return _all_distances(images, to).min(1).values
 
 
 def _share(distance, threshold):
@@ -249,10 +253,6 @@ def _share(distance, threshold):
 
 def _hole_fraction(decoded, train, held_out):
     return _share(_nearest(decoded, train), _nearest(held_out, train).quantile(0.95))
-
-
-def _all_distances(images, to):
-    return (images[:, None] - to).square().sum(-1).sqrt()
 
 
 def _among(train):  # each training picture to its nearest other one

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import traitlets
 
-from vae_tutorial.explore.figure import Figure
+from vae_tutorial.explore.figure import Figure, Positive
 
 
 class ElboBar(Figure):
@@ -33,14 +33,7 @@ class ElboBar(Figure):
     )
 
     mu = traitlets.Float(-0.2).tag(sync=True)
-    sigma = traitlets.Float(0.35).tag(sync=True)
+    sigma = Positive(0.35).tag(sync=True)
     x = traitlets.Float(1.0).tag(sync=True)
     weight = traitlets.Float(1.5, read_only=True).tag(sync=True)
     variance = traitlets.Float(0.5, read_only=True).tag(sync=True)
-
-    @traitlets.validate("sigma")
-    def _positive(self, proposal: dict) -> float:
-        """Refuse a standard deviation that is not positive."""
-        if not proposal["value"] > 0:
-            raise traitlets.TraitError(f"sigma must be positive, got {proposal['value']}")
-        return proposal["value"]

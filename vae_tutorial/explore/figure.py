@@ -5,8 +5,24 @@ import sys
 from typing import Any, ClassVar
 
 import anywidget
+import traitlets
 
 from vae_tutorial.explore.page import module_source, page_html, poster_png, style_source
+
+
+class Positive(traitlets.Float):
+    """A number above zero; a TraitError names the trait and what was given.
+
+    >>> Positive(1.0).validate(None, 2)
+    2.0
+    """
+
+    def validate(self, obj: Any, value: Any) -> float:
+        """Return the value as a float, or raise TraitError."""
+        value = super().validate(obj, value)
+        if not value > 0:
+            raise traitlets.TraitError(f"{self.name} must be positive, got {value}")
+        return value
 
 
 class Figure(anywidget.AnyWidget):

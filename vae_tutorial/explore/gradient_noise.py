@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import traitlets
 
-from vae_tutorial.explore.figure import Figure
+from vae_tutorial.explore.figure import Figure, Positive
 
 
 class GradientNoise(Figure):
@@ -36,15 +36,7 @@ class GradientNoise(Figure):
         "mean of the score function stays in a band a third as wide."
     )
 
-    omega = traitlets.Float(3.0).tag(sync=True)
-    sigma = traitlets.Float(1.0).tag(sync=True)
-    draws = traitlets.Int(500).tag(sync=True)
+    omega = Positive(3.0).tag(sync=True)
+    sigma = Positive(1.0).tag(sync=True)
+    draws = traitlets.Int(500, min=1).tag(sync=True)
     seed = traitlets.Int(3).tag(sync=True)
-
-    @traitlets.validate("omega", "sigma", "draws")
-    def _positive(self, proposal: dict) -> float:
-        """Refuse what is not positive."""
-        if not proposal["value"] > 0:
-            name = proposal["trait"].name
-            raise traitlets.TraitError(f"{name} must be positive, got {proposal['value']}")
-        return proposal["value"]

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import traitlets
 
-from vae_tutorial.explore.figure import Figure
+from vae_tutorial.explore.figure import Figure, Positive
 
 
 class KlPlane(Figure):
@@ -34,13 +34,6 @@ class KlPlane(Figure):
     )
 
     mu = traitlets.Float(-0.7).tag(sync=True)
-    sigma = traitlets.Float(0.9).tag(sync=True)
+    sigma = Positive(0.9).tag(sync=True)
     target = traitlets.Enum(["bumps", "step"], "bumps").tag(sync=True)
     direction = traitlets.Enum(["reverse", "forward"], "reverse").tag(sync=True)
-
-    @traitlets.validate("sigma")
-    def _positive(self, proposal: dict) -> float:
-        """Refuse a standard deviation that is not positive."""
-        if not proposal["value"] > 0:
-            raise traitlets.TraitError(f"sigma must be positive, got {proposal['value']}")
-        return proposal["value"]

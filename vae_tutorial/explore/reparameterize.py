@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import traitlets
 
-from vae_tutorial.explore.figure import Figure
+from vae_tutorial.explore.figure import Figure, Positive
 
 FAMILIES = ("exponential", "logistic", "Gumbel", "Gaussian", "log-normal", "coin")
 
@@ -39,7 +39,7 @@ class Reparameterize(Figure):
     )
 
     family = traitlets.Enum(FAMILIES, "exponential").tag(sync=True)
-    parameter = traitlets.Float(1.0).tag(sync=True)
+    parameter = Positive(1.0).tag(sync=True)
     height = traitlets.Float(0.8).tag(sync=True)
 
     @traitlets.validate("height")
@@ -47,11 +47,4 @@ class Reparameterize(Figure):
         """Refuse a share that is not between 0 and 1."""
         if not 0 < proposal["value"] < 1:
             raise traitlets.TraitError(f"height must lie between 0 and 1, got {proposal['value']}")
-        return proposal["value"]
-
-    @traitlets.validate("parameter")
-    def _positive(self, proposal: dict) -> float:
-        """Refuse a parameter that is not positive."""
-        if not proposal["value"] > 0:
-            raise traitlets.TraitError(f"parameter must be positive, got {proposal['value']}")
         return proposal["value"]

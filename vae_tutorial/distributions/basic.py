@@ -1,9 +1,4 @@
-"""Two distributions, their divergences by hand, and sampling with an explicit generator.
-
-`torch.distributions` is the oracle of the tests. What it lacks, and this module has: a Bernoulli
-that scores grey pixels, samples drawn from a generator that the caller owns, and the last
-dimension as the event, so that every log-density has the shape `(*batch,)`.
-"""
+"""Two distributions, Gaussian and Bernoulli, their divergences by hand, and the shared checks."""
 
 from __future__ import annotations
 
