@@ -40,7 +40,14 @@ class Bug:
         return text.replace(self.old, self.new)
 
 
-B, D, O, T, X, G = "distributions/basic", "distributions", "objectives", "training", "exact", "diagnostics"
+B, D, O, T, X, G = (
+    "distributions/basic",
+    "distributions",
+    "objectives",
+    "training",
+    "exact",
+    "diagnostics",
+)
 A, R = "autoencoders", "reparameterization"
 KL0 = "(0.5 * (q.loc.square() + q.scale.square() - 1) - q.scale.log()).sum(-1)"
 BUGS = [
