@@ -108,7 +108,7 @@ def test_the_vae_joins_its_parts():
 
 def test_bad_arguments_are_named():
     encoder = GaussianEncoder(6, [5], 3)
-    with pytest.raises(ValueError, match=r"agree on \(D, d\), got \(6, 3\) and \(6, 2\)"):
+    with pytest.raises(ValueError, match=r"latent_dim, got 3 \(encoder\) and 2 \(decoder\)"):
         VAE(encoder, BernoulliDecoder(2, [5], 6))
     with pytest.raises(ValueError, match=r"x must be \(\*batch, 6\), got \(2, 28, 28\)"):
         encoder(torch.zeros(2, 28, 28))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vae_tutorial.distributions import Bernoulli, Normal, standard_normal
+from vae_tutorial.distributions import Bernoulli, Normal, as_distribution, standard_normal, unfold
+from vae_tutorial.objectives import Proposal
 
 
 def mlp(
@@ -85,8 +86,7 @@ class GaussianEncoder(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch D"]) -> Normal:
         """q(z|x) with parameters of shape `(*batch, d)`; ValueError for the wrong width."""
-        if x.shape[-1] != self.data_dim:
-            raise ValueError(f"x must be (*batch, {self.data_dim}), got {tuple(x.shape)}")
+        _check_width("x", x, self.data_dim)
         loc, logvar = self.net(x).chunk(2, dim=-1)
         return Normal(loc, (0.5 * logvar).exp())  # σ = exp(½ log σ²), positive by construction
 
@@ -121,7 +121,7 @@ class BernoulliDecoder(nn.Module):
 
     def forward(self, z: Float[Tensor, "*batch d"]) -> Bernoulli:
         """p(x|z) with logits of shape `(*batch, D)`; ValueError for the wrong width."""
-        _check_latent(z, self.latent_dim)
+        _check_width("z", z, self.latent_dim)
         return Bernoulli(self.net(z))
 
 
@@ -182,7 +182,7 @@ class GaussianDecoder(nn.Module):
 
     def forward(self, z: Float[Tensor, "*batch d"]) -> Normal:
         """p(x|z) with parameters of shape `(*batch, D)`; ValueError for the wrong width."""
-        _check_latent(z, self.latent_dim)
+        _check_width("z", z, self.latent_dim)
         out = self.net(z)
         if self.scale == "per-pixel":
             out, half_logvar = out.chunk(2, dim=-1)
@@ -196,12 +196,18 @@ class GaussianDecoder(nn.Module):
 class VAE(nn.Module):
     """Encoder and decoder around the prior N(0, I).
 
+    Both may be any module. It sees one leading dimension: `encode` and `decode` fold samples and
+    batch into N rows, and unfold them in the distribution that comes back.
+
     Args:
-        encoder: maps x `(*batch, D)` to q(z|x).
-        decoder: maps z `(*batch, d)` to p(x|z).
+        encoder: maps x `(N, D)` to q(z|x): this package's `Normal`, or torch's, in an
+            `Independent` or not.
+        decoder: maps z `(N, d)` to p(x|z): any distribution with `log_prob` and `mean`.
+        data_dim: D; None reads the attribute `data_dim` of encoder or decoder.
+        latent_dim: d; None reads the attribute `latent_dim`.
 
     Raises:
-        ValueError: if the two disagree about D or d.
+        ValueError: if D or d is not known, or if the parts disagree about it.
 
     >>> g = torch.Generator().manual_seed(0)
     >>> vae = VAE(GaussianEncoder(64, [32], 2, generator=g), BernoulliDecoder(2, [32], 64))
@@ -209,30 +215,42 @@ class VAE(nn.Module):
     torch.Size([3, 64])
     """
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        *,
+        data_dim: int | None = None,
+        latent_dim: int | None = None,
+    ) -> None:
         super().__init__()
-        ours, theirs = (
-            (encoder.data_dim, encoder.latent_dim),
-            (decoder.data_dim, decoder.latent_dim),
-        )
-        if ours != theirs:
-            raise ValueError(f"encoder and decoder must agree on (D, d), got {ours} and {theirs}")
         self.encoder, self.decoder = encoder, decoder
-        self.data_dim, self.latent_dim = ours
+        self.data_dim = _agreed("data_dim", data_dim, encoder, decoder)
+        self.latent_dim = _agreed("latent_dim", latent_dim, encoder, decoder)
 
     @property
     def prior(self) -> Normal:
-        """p(z) = N(0, I) over `(d,)`, on the device of the parameters."""
-        like = next(self.parameters())
+        """p(z) = N(0, I) over `(d,)`, with dtype and device of the parameters."""
+        like = next(self.parameters(), torch.empty(0))
         return standard_normal(self.latent_dim, dtype=like.dtype, device=like.device)
 
-    def encode(self, x: Float[Tensor, "*batch D"]) -> Normal:
-        """q(z|x)."""
-        return self.encoder(x)
+    def encode(self, x: Float[Tensor, "*batch D"]) -> Proposal:
+        """q(z|x) over `(*batch, d)`; ValueError for a wrong width, TypeError for no Gaussian."""
+        _check_width("x", x, self.data_dim)
+        rows = x.reshape(-1, self.data_dim)  # (N, D)
+        q = as_distribution(self.encoder(rows), len(rows), self.latent_dim, "encoder")
+        return unfold(q, x.shape[:-1])
 
-    def decode(self, z: Float[Tensor, "*batch d"]) -> Bernoulli | Normal:
-        """p(x|z)."""
-        return self.decoder(z)
+    def decode(self, z: Float[Tensor, "*batch d"]) -> Any:
+        """p(x|z) over `(*batch, D)`; ValueError for a wrong width, TypeError for no distribution.
+
+        The package's distributions come back as they are, torch's `Normal` and `Bernoulli` as the
+        package's, any other as `distributions.Rows`.
+        """
+        _check_width("z", z, self.latent_dim)
+        rows = z.reshape(-1, self.latent_dim)  # (N, d), N = L·B
+        p = as_distribution(self.decoder(rows), len(rows), self.data_dim, "decoder")
+        return unfold(p, z.shape[:-1])
 
 
 def bernoulli_vae(
@@ -260,6 +278,25 @@ def bernoulli_vae(
     )
 
 
-def _check_latent(z: Tensor, latent_dim: int) -> None:
-    if z.shape[-1] != latent_dim:
-        raise ValueError(f"z must be (*batch, {latent_dim}), got {tuple(z.shape)}")
+def _check_width(name: str, value: Tensor, width: int) -> None:
+    if value.ndim == 0 or value.shape[-1] != width:
+        images = value.ndim > 2 and value[0].numel() == width
+        hint = f": flatten the images, {name}.flatten(1)" if images else ""
+        raise ValueError(f"{name} must be (*batch, {width}), got {tuple(value.shape)}{hint}")
+
+
+def _agreed(name: str, given: int | None, encoder: nn.Module, decoder: nn.Module) -> int:
+    """The dimension that was named, or that the parts name; ValueError where they disagree."""
+    said = {"VAE": given, "encoder": getattr(encoder, name, None)}
+    said = {who: d for who, d in (said | {"decoder": getattr(decoder, name, None)}).items() if d}
+    if len(set(said.values())) == 1:
+        return next(iter(said.values()))
+    if said:
+        raise ValueError(
+            f"encoder and decoder must agree on {name}, got "
+            + " and ".join(f"{d} ({who})" for who, d in said.items())
+        )
+    raise ValueError(
+        f"{name} is not known: neither encoder nor decoder has such an attribute. Name it, "
+        "VAE(encoder, decoder, data_dim=784, latent_dim=20)"
+    )

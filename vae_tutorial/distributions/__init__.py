@@ -17,16 +17,20 @@ from vae_tutorial.distributions.basic import (
     sample_shape,
     standard_normal,
 )
+from vae_tutorial.distributions.folding import Rows, as_distribution, unfold
 
 __all__ = [
     "LOG_2PI",
     "Bernoulli",
     "Normal",
+    "Rows",
     "all_finite",
+    "as_distribution",
     "check_event",
     "check_unit_interval",
     "kl_normal",
     "kl_standard_normal",
     "sample_shape",
     "standard_normal",
+    "unfold",
 ]
