@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vae_tutorial.claims import ClaimError, claim
+from vae_tutorial.claims import ClaimError, claim, claim_table
 
 
 @pytest.fixture
@@ -105,3 +105,75 @@ def test_a_tolerance_is_positive(tol):
 def test_a_claim_states_a_number(expected):
     with pytest.raises(ValueError, match="expected must be a finite number"):
         claim("x", 1.0, expected, 0.1)
+
+
+# ------------------------------------------------------------------------------ tables
+HEADS = ["decoder", "−ELBO, nats", "KL, nats"]
+
+
+def table(first=742.61, **options):
+    rows = {"σ = 1": [(first, 742.6, 0.5), (6.57, 6.6, 0.2)], "σ < 1": ["unbounded", (1, 1, 1)]}
+    return claim_table(HEADS, rows, **options)
+
+
+def test_a_table_shows_the_books_numbers_and_how_many_there_are():
+    assert repr(table()).splitlines() == [
+        "decoder  −ELBO, nats  KL, nats",
+        "σ = 1          742.6       6.6",
+        "σ < 1      unbounded         1",
+        "✓  3 numbers, each within its tolerance of 0.2 to 1",
+    ]
+    assert repr(table(first=742.4)) == repr(table())
+    assert table(first=742.4)._repr_html_() == table()._repr_html_()
+
+
+def test_a_table_is_a_table_in_html_too():
+    html = table()._repr_html_()
+    assert html.count('<th scope="col">') == 3
+    assert html.count('<th scope="row">') == 2
+    assert html.count("<td>") == 4
+    assert "σ &lt; 1" in html
+    assert "σ < 1" not in html
+    assert "✓  3 numbers" in html
+
+
+def test_a_false_entry_raises_in_strict_mode_and_names_its_place(monkeypatch):
+    for mode in ("1", "claims"):
+        monkeypatch.setenv("VAE_TUTORIAL_STRICT", mode)
+        with pytest.raises(ClaimError, match=r"σ = 1, −ELBO, nats: 743\.200, .*742\.6 ± 0\.5"):
+            table(first=743.2)
+
+
+def test_a_false_entry_is_marked_where_the_reader_experiments(monkeypatch, said):
+    monkeypatch.setenv("VAE_TUTORIAL_STRICT", "0")
+    shown = repr(table(first=math.nan))
+    assert "✗ nan (the book: 742.6)" in shown
+    assert shown.splitlines()[-1] == "✗  1 of 3 numbers not within the tolerance"
+    assert said() == ""
+
+
+def test_on_a_stand_in_a_table_shows_what_was_computed(monkeypatch):
+    monkeypatch.setenv("VAE_TUTORIAL_STRICT", "1")
+    shown = repr(table(first=171.23, applies=False))
+    assert "171.2" in shown
+    assert "742.6" not in shown
+    assert shown.splitlines()[-1].startswith("·  3 numbers computed here, not checked")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"a": ["x"]}, r"row 'a' must have 2 entries, .* got 1"),
+        ({"a": ["x", 3.0]}, r"row 'a', column 'KL, nats': .* got 3\.0"),
+        ({"a": ["x", (1, 2)]}, r"row 'a', column 'KL, nats'"),
+        ({"a": ["x", (1, 1, 0)]}, "tol must be a positive number, got 0"),
+        ({"a": ["x", (1, 1.25, 0.1)]}, "expected must not have more decimals"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(rows, message):
+    with pytest.raises(ValueError, match=message):
+        claim_table(HEADS, rows)
+
+
+def test_a_table_of_texts_has_no_verdict():
+    assert repr(claim_table(["a", "b"], {"x": ["y"]})).splitlines()[-1] == ""

@@ -262,13 +262,16 @@ def check_problems(book):
     return found
 
 
+_MARGIN = re.compile(r"^(?:<aside class=\"margin\">|:::\{margin\})", re.M)
+
+
 def _erratum_problems(row, book):
     ways = set(" ".join(row.checked).split())
     found = [f"{row.id}: taken up by {way}" for way in ways - {"margin", "exercise", "text"}]
     places = [place.partition("#")[::2] for place in row.where]
     places = [(p, a) for p, a in places if p in book.pages and a in book.pages[p].anchors]
     exercises = [(p, a) for p, a in places if a.startswith("exercise-")]
-    noted = [(p, a) for p, a in places if "{margin}" in book.pages[p].below(a)]
+    noted = [(p, a) for p, a in places if _MARGIN.search(book.pages[p].below(a))]
     if ("exercise" in ways) != bool(exercises):
         found.append(
             f"{row.id}: an exercise is named, and its place is none, or the other way round"
@@ -410,7 +413,7 @@ SMALL = Book(
         for name, text, names in [
             (
                 "04_bound",
-                "## 4.1 · A way\n:::{margin}\n:::\n### Exercise 04.1 · Order",
+                '## 4.1 · A way\n<aside class="margin">\n</aside>\n### Exercise 04.1 · Order',
                 ["fig-way"],
             ),
             ("07_model", "## 7.1 · A model\n```\n## no heading\n```", ["too good by, nats"]),

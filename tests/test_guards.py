@@ -267,7 +267,7 @@ def test_a_broken_rule_is_named(tmp_path, name):
 
 def test_a_good_chapter_breaks_none(tmp_path):
     nb = chapter(
-        new_markdown_cell("# Title\n\n:::{note}\nText\n:::"),
+        new_markdown_cell('# Title\n\n<aside class="margin">\n\nText\n\n</aside>'),
         code("x = 1\nprint(x)", said("1\n")),
         code("f", PICTURE, **FIGURE),
         code("f", shown("text/html", "<img alt='x'>")),
@@ -405,3 +405,97 @@ def test_quantizing_alone_does_not_look_like_a_difference():
     fresh = notebooks.quantize(decode_png(png(smooth))).convert("RGB")
     assert np.array_equal(stored, fresh)
     assert not np.array_equal(stored, smooth)
+
+
+# ------------------------------------------------------------------------------ the form of a page
+PROOF = {
+    "tags": ["hide-cell", "claims"],
+    "cellView": "form",
+    "jupyter": {"source_hidden": True},
+}
+TRUE = 'claim("x", 1, 1, 1)\n'
+TICK = "✓  x: 1 ± 1\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "metadata", "printed", "message"),
+    [
+        (TRUE * 3, {}, TICK * 3, "3 claims, at most 2 in a cell that teaches"),
+        ("for _ in range(9):\n    " + TRUE, {}, TICK * 9, "9 claims, at most 2"),
+        (TRUE * 2 + "claim_table([], {})", {}, TICK * 2, "3 claims, at most 2"),
+        (TRUE * 3, {"tags": ["hide-input"]}, TICK * 3, "folded cell without the tag claims"),
+        (TRUE, PROOF, TICK, "must begin with the line '# @title"),
+        (f"{notebooks.PROOF_TITLE}\n1", PROOF, "", "tagged claims, and no claim in it"),
+        (
+            f"{notebooks.PROOF_TITLE}\n{TRUE}",
+            {"tags": ["claims"]},
+            TICK,
+            "claims without hide-cell",
+        ),
+        (
+            f"{notebooks.PROOF_TITLE}\n{TRUE}",
+            {"tags": ["claims", "hide-cell"]},
+            TICK,
+            'needs "cellView": "form" and jupyter.source_hidden',
+        ),
+        ("x = 1  # " + 70 * "a", {}, "", "a line of 79 characters, at most 78"),
+    ],
+)
+def test_a_cell_that_does_not_teach_then_prove_is_named(source, metadata, printed, message):
+    cell = new_code_cell(source, metadata=metadata, execution_count=1)
+    if printed:
+        cell.outputs = [new_output("stream", name="stdout", text=printed)]
+    found = notebooks._cell_problems(cell)
+    assert any(message in text for text in found), found
+
+
+@pytest.mark.parametrize(
+    ("source", "metadata"),
+    [
+        (TRUE * 2, {}),
+        (TRUE + "claim_table([], {})", {}),
+        (f"{notebooks.PROOF_TITLE}\n{TRUE * 9}", PROOF),
+        (TRUE * 5, {"tags": ["solution", "hide-cell"]}),
+        ("x = 1  # " + 69 * "a", {}),
+    ],
+)
+def test_a_cell_that_teaches_and_one_that_proves_pass(source, metadata):
+    printed = new_output("stream", name="stdout", text=TICK * source.count("claim("))
+    cell = new_code_cell(source, metadata=metadata, execution_count=1, outputs=[printed])
+    assert notebooks._cell_problems(cell) == []
+
+
+def test_a_name_that_only_a_proof_binds_may_not_be_used():
+    nb = new_notebook(
+        cells=[
+            new_code_cell(f"{notebooks.PROOF_TITLE}\nkl = 1\n{TRUE}", metadata=PROOF),
+            new_code_cell("kl + 1"),
+        ]
+    )
+    assert "uses `kl`" in " ".join(notebooks.exercise_leaks(nb))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (":::{margin}\n**Seen in print.** A slip.\n:::", "a colon fence"),
+        ("At $x = 1,$ and later.", "punctuation inside a formula, not behind it: $x = 1,$"),
+        ("Hence $y$ and $\\hat z.$", "not behind it: $\\hat z.$"),
+    ],
+)
+def test_markup_that_only_the_page_understands_is_named(text, message):
+    found = notebooks._markdown_problems(new_notebook(cells=[new_markdown_cell(text)]))
+    assert any(message in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "At $x = 1$, and $y$.\n\n$$ z = 1 . $$ (eq-z)",
+        "`$x,$` is code, and so is\n```\n$y.$\n```",
+        "$x\\,$ holds a thin space; it costs 5$ or 6$.",
+        '<aside class="margin">\n\n**Seen in print.** A slip.\n\n</aside>',
+    ],
+)
+def test_markup_that_all_understand_passes(text):
+    assert notebooks._markdown_problems(new_notebook(cells=[new_markdown_cell(text)])) == []

@@ -10,6 +10,7 @@ it (VAE_TUTORIAL_DATA, VAE_TUTORIAL_MNIST); OMP_NUM_THREADS is handed on to the 
 """
 
 import argparse
+import ast
 import base64
 import contextlib
 import hashlib
@@ -32,6 +33,9 @@ BOOK = ROOT / "book"
 COLOURS = 128  # in a stored picture
 MAX_BYTES = 1_000_000
 MAX_LINES = 25  # of a code cell: what a reader can hold in the head
+MAX_WIDTH = 78  # of a line of code: what the page shows without scrolling
+MAX_CLAIMS = 2  # in a cell that teaches; the others stand in a folded one behind it
+PROOF_TITLE = "# @title The numbers of this section, checked"
 MAX_UNCOMPARED = 2  # cells per notebook whose text output is not compared
 UNCOMPARED_REASON = "# not compared:"
 
@@ -43,6 +47,7 @@ TAGS = {
     "hide-cell": "both folded on the page",
     "remove-input": "only the output is on the page",
     "remove-output": "only the code is on the page",
+    "claims": "asserts the other numbers of a section; folded, its summary says how many held",
     "exercise": "a stub that the reader fills in",
     "solution": "its folded answer",
     "trained-picture": "shows a trained model: only presence and size of the picture are compared",
@@ -223,8 +228,48 @@ def _cell_problems(cell):
         found.append(f"nbval-ignore-output without a reason (a comment `{UNCOMPARED_REASON} …`)")
     if path := MACHINE_PATH.search(cell.source):
         found.append(f"a machine's path in the source: {path[0]}")
+    longest = max(map(len, cell.source.split("\n")))
+    if longest > MAX_WIDTH and "remove-cell" not in tags(cell):
+        found.append(f"a line of {longest} characters, at most {MAX_WIDTH}")
+    found += _claim_problems(cell)
     for output in cell.outputs:
         found += _output_problems(cell, output)
+    return found
+
+
+def claims_in(cell):
+    """How many claims a code cell makes: calls, or lines printed where a loop calls more often."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    tree = ast.parse(TransformerManager().transform_cell(cell.source))
+    called = [getattr(node.func, "id", "") for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    printed = "".join(output.get("text", "") for output in cell.outputs)
+    lines = len(re.findall(r"^[✓·✗]  ", printed, re.M))
+    return max(called.count("claim"), lines) + called.count("claim_table")
+
+
+def _claim_problems(cell):
+    """Teach, then prove: few claims in what is read, the rest in a folded cell behind it."""
+    count, found = claims_in(cell), []
+    if "claims" not in tags(cell):
+        if count > MAX_CLAIMS and not tags(cell) & {"hide-input", "hide-cell", "remove-input"}:
+            found.append(
+                f"{count} claims, at most {MAX_CLAIMS} in a cell that teaches: assert the others "
+                "in a cell behind it, tagged claims and hide-cell, or print a claim_table"
+            )
+        elif count > MAX_CLAIMS and "solution" not in tags(cell):
+            found.append(f"{count} claims in a folded cell without the tag claims")
+        return found
+    if "hide-cell" not in tags(cell):
+        found.append("the tag claims without hide-cell: the page folds it")
+    if not cell.source.startswith(PROOF_TITLE + "\n"):
+        found.append(f"a cell tagged claims must begin with the line {PROOF_TITLE!r}")
+    if cell.metadata.get("cellView") != "form" or not cell.metadata.get("jupyter", {}).get(
+        "source_hidden"
+    ):
+        found.append('a cell tagged claims needs "cellView": "form" and jupyter.source_hidden')
+    if not count:
+        found.append("a cell tagged claims, and no claim in it")
     return found
 
 
@@ -270,10 +315,24 @@ def _markdown_problems(nb):
             ("the role {doc} (use a link)", r"\{doc\}`"),
             ("the role {glue}", r"\{glue[:\w]*\}`"),
             ("a bare align (use $$\\begin{aligned}…$$)", r"^\\begin\{align\*?\}"),
+            ("a colon fence, which Jupyter and Colab show as it is written", r"^:{3,}"),
         ):
             if re.search(pattern, cell.source, re.M):
                 found.append(f"{what} in: {cell.source.strip().splitlines()[0][:60]}")
+        for formula in marked_formulas(cell.source):
+            found.append(f"punctuation inside a formula, not behind it: ${formula}$")
     return found
+
+
+def marked_formulas(markdown):
+    """Inline formulas that end in a mark of the sentence around them.
+
+    >>> marked_formulas("At $x = 1,$ and at $x = 2$, but $$ y. $$ and `$z,$` may.")
+    ['x = 1,']
+    """
+    text = re.sub(r"```.*?```|`[^`\n]*`|\$\$.*?\$\$", "", markdown, flags=re.DOTALL)
+    inline = re.findall(r"(?<![\\$])\$(?!\s)([^$\n]+?)(?<![\s\\])\$(?!\d)", text)
+    return [formula for formula in inline if re.search(r"(?<!\\)[,.;:]$", formula)]
 
 
 def names(source):
@@ -297,21 +356,21 @@ def names(source):
 
 
 def exercise_leaks(nb):
-    """Names that a cell reads although their last value comes from an exercise or a solution.
+    """Names that a cell reads although their last value comes from an exercise, solution or proof.
 
-    A reader may skip every exercise, and "run all" must still work.
+    A reader may skip every exercise and every folded proof, and "run all" must still work.
     """
     found, owner = [], {}
     code = [cell for cell in nb.cells if cell.cell_type == "code"]
     for number, cell in enumerate(code, 1):
         bound, read = names(cell.source)
-        if tags(cell) & {"exercise", "solution"}:
+        if tags(cell) & {"exercise", "solution", "claims"}:
             owner |= dict.fromkeys(bound, number)
             continue
         for name in sorted((read - bound) & set(owner)):
             found.append(
-                f"code cell {number}: uses `{name}`, which is bound in the exercise of code cell "
-                f"{owner[name]}"
+                f"code cell {number}: uses `{name}`, which is bound in the exercise or proof of "
+                f"code cell {owner[name]}"
             )
         for name in bound:
             owner.pop(name, None)
