@@ -169,9 +169,9 @@ def test_bad_arguments_are_named():
     for name in ("epochs", "batch_size", "samples"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got -3"):
             fit(model, x, **{"epochs": 1, name: -3})
-    with pytest.raises(ValueError, match="lr must be positive, got 0"):
+    with pytest.raises(ValueError, match="lr must be positive and finite, got 0"):
         fit(model, x, epochs=1, lr=0.0)
-    with pytest.raises(ValueError, match="kl_weight must not be negative, got -1"):
+    with pytest.raises(ValueError, match="kl_weight must be finite and not negative, got -1"):
         fit(model, x, epochs=1, kl_weight=-1.0)
     with pytest.raises(ValueError, match="got an empty data set"):
         fit(model, x[:0], epochs=1)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vae_tutorial.distributions import all_finite
+from vae_tutorial.distributions import all_finite, kind_of
 
 
 def as_data(model: nn.Module, x: Any) -> Float[Tensor, "N D"]:
@@ -40,8 +40,7 @@ def as_data(model: nn.Module, x: Any) -> Float[Tensor, "N D"]:
         x = _from_numpy(x)
     if not isinstance(x, Tensor):
         raise TypeError(
-            f"x must be a tensor or a NumPy array (N, {model.data_dim}), got a "
-            f"{type(x).__name__}{_line(x)}"
+            f"x must be a tensor or a NumPy array (N, {model.data_dim}), got {kind_of(x)}{_line(x)}"
         )
     if x.ndim != 2 or x.shape[1] != model.data_dim:
         raise ValueError(
@@ -88,8 +87,7 @@ def check_model(model: nn.Module) -> None:
         wrapped = isinstance(model, nn.Module) and hasattr(model, "module")
         hint = "hand in model.module" if wrapped else "VAE(encoder, decoder) makes one of networks"
         raise TypeError(
-            f"model must be a VAE, got a {type(model).__name__} without {', '.join(lacking)}: "
-            f"{hint}"
+            f"model must be a VAE, got {kind_of(model)} without {', '.join(lacking)}: {hint}"
         )
     for kind, found in (
         ("device", {str(p.device) for p in model.parameters()}),

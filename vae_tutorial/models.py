@@ -11,7 +11,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vae_tutorial.distributions import Bernoulli, Normal, as_distribution, standard_normal, unfold
+from vae_tutorial.distributions import (
+    Bernoulli,
+    Normal,
+    as_distribution,
+    check_count,
+    check_generator,
+    standard_normal,
+    unfold,
+)
 from vae_tutorial.objectives import Proposal
 
 
@@ -45,12 +53,7 @@ def mlp(
         raise ValueError(f"sizes must be two or more positive widths, got {list(sizes)}")
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(sizes):
-        # skip_init: the default initialization would draw from the global generator.
-        layer = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
-        bound = 1 / math.sqrt(fan_in)
-        nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-        layers += [layer, activation()]
+        layers += [_drawn(nn.Linear, fan_in, fan_out, generator=generator), activation()]
     return nn.Sequential(*layers[:-1])
 
 
@@ -193,6 +196,92 @@ class GaussianDecoder(nn.Module):
         return Normal(loc, self.min_sigma + log_excess.exp())
 
 
+class ConvolutionalEncoder(nn.Module):
+    """q(z|x) for square grey images: each convolution halves the side and widens the channels.
+
+    Args:
+        side: height and width of the images, D = side².
+        channels: of each convolution (4 × 4, stride 2); side must be a multiple of 2 to their
+            number.
+        latent_dim: d.
+        generator: source of the initial weights.
+
+    Raises:
+        ValueError: if the side cannot be halved that often.
+
+    Source: common practice: strides in place of pooling.
+
+    >>> ConvolutionalEncoder(28, [16, 32], 20)(torch.zeros(5, 784)).loc.shape
+    torch.Size([5, 20])
+    """
+
+    def __init__(
+        self,
+        side: int,
+        channels: Sequence[int],
+        latent_dim: int,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        small = _halved(side, channels)
+        self.data_dim, self.latent_dim = side**2, latent_dim
+        layers: list[nn.Module] = [nn.Unflatten(1, (1, side, side))]
+        for inner, outer in pairwise([1, *channels]):
+            layers += [_drawn(nn.Conv2d, inner, outer, 4, 2, 1, generator=generator), nn.ReLU()]
+        features = channels[-1] * small**2
+        head = _drawn(nn.Linear, features, 2 * latent_dim, generator=generator)
+        self.net = nn.Sequential(*layers, nn.Flatten(), head)
+
+    def forward(self, x: Float[Tensor, "N D"]) -> Normal:
+        """q(z|x) with parameters of shape `(N, d)`, from rows `(N, D)`."""
+        loc, logvar = self.net(x).chunk(2, dim=-1)
+        return Normal(loc, (0.5 * logvar).exp())
+
+
+class ConvolutionalDecoder(nn.Module):
+    """p(x|z) for square grey images, Bernoulli on logits: the encoder in reverse.
+
+    Args:
+        latent_dim: d.
+        channels: of the encoder, in the encoder's order.
+        side, generator: as for `ConvolutionalEncoder`.
+
+    Raises:
+        ValueError: as `ConvolutionalEncoder`.
+
+    Source: common practice: each transposed convolution doubles the side.
+
+    >>> ConvolutionalDecoder(20, [16, 32], 28)(torch.zeros(5, 20)).probs.shape
+    torch.Size([5, 784])
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        channels: Sequence[int],
+        side: int,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        small = _halved(side, channels)
+        self.data_dim, self.latent_dim = side**2, latent_dim
+        features = channels[-1] * small**2
+        layers: list[nn.Module] = [
+            _drawn(nn.Linear, latent_dim, features, generator=generator),
+            nn.Unflatten(1, (channels[-1], small, small)),
+        ]
+        for outer, inner in pairwise([*channels[::-1], 1]):
+            up = _drawn(nn.ConvTranspose2d, outer, inner, 4, 2, 1, generator=generator)
+            layers += [nn.ReLU(), up]
+        self.net = nn.Sequential(*layers, nn.Flatten())
+
+    def forward(self, z: Float[Tensor, "N d"]) -> Bernoulli:
+        """p(x|z) with logits of shape `(N, D)`, from rows `(N, d)`."""
+        return Bernoulli(self.net(z))
+
+
 class VAE(nn.Module):
     """Encoder and decoder around the prior N(0, I).
 
@@ -276,6 +365,65 @@ def bernoulli_vae(
         GaussianEncoder(data_dim, hidden, latent_dim, generator=generator),
         BernoulliDecoder(latent_dim, list(hidden)[::-1], data_dim, generator=generator),
     )
+
+
+def convolutional_vae(
+    side: int,
+    latent_dim: int,
+    *,
+    channels: Sequence[int] = (16, 32),
+    generator: torch.Generator | None = None,
+) -> VAE:
+    """A convolutional network for square grey images, Bernoulli decoder on logits.
+
+    With the default channels the side must be a multiple of 4: 8 × 8 digits, 28 × 28 MNIST. It
+    takes and returns rows `(N, side²)`, as `bernoulli_vae` does.
+
+    Args:
+        side: height and width of the images.
+        latent_dim: d.
+        channels: of the encoder's convolutions; the decoder has them in reverse.
+        generator: source of the initial weights.
+
+    Raises:
+        ValueError: if the side cannot be halved once for each convolution.
+
+    Source: common practice; the Gaussian encoder and Bernoulli decoder are those of
+        `bernoulli_vae`.
+
+    >>> vae = convolutional_vae(28, 20)
+    >>> sum(p.numel() for p in vae.parameters())
+    112649
+    """
+    return VAE(
+        ConvolutionalEncoder(side, channels, latent_dim, generator=generator),
+        ConvolutionalDecoder(latent_dim, channels, side, generator=generator),
+    )
+
+
+def _drawn(kind: type[nn.Module], *sizes: int, generator: torch.Generator | None) -> nn.Module:
+    """A layer whose weights and biases are uniform in ±1/√fan_in, from `generator`."""
+    check_generator(generator)
+    # skip_init: the default initialization would draw from the global generator.
+    layer = nn.utils.skip_init(kind, *sizes)
+    bound = 1 / math.sqrt(layer.weight[0].numel())  # fan-in, counted as torch does
+    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return layer
+
+
+def _halved(side: int, channels: Sequence[int]) -> int:
+    """The side after one halving for each convolution."""
+    check_count("side", side)
+    if not channels or min(channels) < 1:
+        raise ValueError(f"channels must be one or more positive widths, got {list(channels)}")
+    small, rest = divmod(side, 2 ** len(channels))
+    if rest or not small:
+        raise ValueError(
+            f"side must be a multiple of {2 ** len(channels)}, to be halved once for each of the "
+            f"{len(channels)} channels, got {side}: use fewer, or pad the images"
+        )
+    return small
 
 
 def _check_width(name: str, value: Tensor, width: int) -> None:

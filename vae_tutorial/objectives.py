@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vae_tutorial.distributions import Normal, all_finite, check_count, kl_normal
+from vae_tutorial.distributions import Normal, all_finite, check_count, kind_of, kl_normal
 
 
 @runtime_checkable
@@ -56,7 +56,7 @@ class ElboTerms(NamedTuple):
 def elbo_terms(
     model: LatentVariableModel,
     x: Float[Tensor, "B D"],
-    q: Normal,
+    q: Proposal,
     *,
     samples: int = 1,
     generator: torch.Generator | None = None,
@@ -70,7 +70,7 @@ def elbo_terms(
     Args:
         model: p(z) and p(x|z).
         x: data, `(B, D)`.
-        q: approximate posterior, `(B, d)`, or `(d,)` for one that serves all examples.
+        q: approximate posterior, a `Normal`, `(B, d)`, or `(d,)` for one that serves all examples.
         samples: L, the number of draws of z for each example.
         generator: source of ε.
 
@@ -92,18 +92,18 @@ def elbo_terms(
     """
     if not isinstance(q, Normal):
         raise TypeError(
-            f"q must be a Normal for the KL in closed form, got {type(q).__name__}: use elbo_form_a"
+            f"q must be a Normal for the KL in closed form, got {kind_of(q)}: use elbo_form_a"
         )
     _check(x, q)
     z = _draws(q, samples, generator)  # (L, B, d)
-    kl = kl_normal(q, model.prior).expand(len(x))
-    return ElboTerms(_log_p_x_given_z(model, x, z).mean(0), kl)
+    kl = kl_normal(q, model.prior)
+    return ElboTerms(_log_p_x_given_z(model, x, z).mean(0), kl if kl.ndim else kl.expand(len(x)))
 
 
 def elbo_form_b(
     model: LatentVariableModel,
     x: Float[Tensor, "B D"],
-    q: Normal,
+    q: Proposal,
     *,
     samples: int = 1,
     generator: torch.Generator | None = None,
@@ -274,11 +274,11 @@ def _draws(q: Proposal, samples: int, generator: torch.Generator | None) -> Tens
 def _log_p_x_given_z(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
     """log p(x|z), `(L, B)`. A number for each pixel would broadcast, and train on nonsense."""
     value = model.decode(z).log_prob(x)
-    expected = torch.broadcast_shapes(z.shape[:-1], x.shape[:-1])
+    expected = (len(z), len(x))
     if value.shape != expected:
         raise ValueError(
             f"log_prob of p(x|z) must give one number for each sample and example, "
-            f"{tuple(expected)}, got {tuple(value.shape)}: sum over the last dimension"
+            f"{expected}, got {tuple(value.shape)}: sum over the last dimension"
         )
     return value
 

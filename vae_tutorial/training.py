@@ -119,9 +119,9 @@ def fit(
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("samples", samples)):
         check_count(name, value)
     if not 0 < lr < math.inf:
-        raise ValueError(f"lr must be positive, got {lr}")
+        raise ValueError(f"lr must be positive and finite, got {lr}")
     if not 0 <= kl_weight < math.inf:
-        raise ValueError(f"kl_weight must not be negative, got {kl_weight}")
+        raise ValueError(f"kl_weight must be finite and not negative, got {kl_weight}")
     if binarize:
         check_unit_interval(x)
 

@@ -42,17 +42,19 @@ class Normal:
     scale: Float[Tensor, "*#batch #d"]
 
     def __post_init__(self) -> None:
-        try:
-            shape = torch.broadcast_shapes(self.loc.shape, self.scale.shape)
-        except RuntimeError:
-            shape = None
+        shape = self.scale.shape
+        if shape != self.loc.shape:
+            try:
+                shape = torch.broadcast_shapes(self.loc.shape, shape)
+            except RuntimeError:
+                shape = None
         if self.loc.ndim == 0 or shape != self.loc.shape:
             raise ValueError(
                 "loc and scale must agree, with the event as last dimension: got loc "
                 f"{tuple(self.loc.shape)} and scale {tuple(self.scale.shape)}"
             )
         # One pass over each: the smallest entry is NaN if any is, and `not` sees that.
-        if self.scale.numel() and not self.scale.detach().min() >= 0:
+        if self.scale.numel() and not self.scale.detach().min().item() >= 0:
             raise _scale_error(self.scale)
         if _any_nan(self.loc):
             count = int(self.loc.isnan().sum())
@@ -414,6 +416,21 @@ def in_full(number: Tensor | float) -> str:
     return str(number).removesuffix(".0")
 
 
+def kind_of(value: object) -> str:
+    """The class of a value, with its article, for messages.
+
+    Args:
+        value: what was given.
+
+    Source: none.
+
+    >>> kind_of([]), kind_of(1)
+    ('a list', 'an int')
+    """
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "AEIOUaeiou" else f"a {name}"
+
+
 def _scale_error(scale: Tensor) -> ValueError:
     """Negative is a mistake in the code; NaN is what training does to a network."""
     count = int(scale.isnan().sum())
@@ -427,7 +444,7 @@ def _scale_error(scale: Tensor) -> ValueError:
 
 def _any_nan(values: Tensor) -> bool:
     """One pass: the smallest entry is NaN if any is."""
-    return values.numel() > 0 and bool(values.detach().min().isnan())
+    return values.numel() > 0 and math.isnan(values.detach().min().item())
 
 
 def _undefined(value: Tensor, problem: str) -> UndefinedDensityError:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch import distributions as td
 
-from vae_tutorial.distributions.basic import Bernoulli, Normal
+from vae_tutorial.distributions.basic import Bernoulli, Normal, kind_of
 
 _HINT = {
     "encoder": "Normal(mu, (0.5 * logvar).exp())",
@@ -208,10 +208,10 @@ def _not_a_distribution(p: Any, who: str) -> str:
         elif p.numel() and bool((p >= 0).all() & (p <= 1).all()):
             got += " of values in [0, 1]"
     elif isinstance(p, tuple | list):
-        got = f"a {type(p).__name__} of {len(p)}"
+        got = f"{kind_of(p)} of {len(p)}"
     elif p is None:
         got, hint = "None", f"does its forward end in `return`? {hint[0].upper()}{hint[1:]}"
     else:
-        got = f"the class {p.__name__}" if isinstance(p, type) else f"a {type(p).__name__}"
+        got = f"the class {p.__name__}" if isinstance(p, type) else kind_of(p)
     kind = "a Gaussian over z" if who == "encoder" else "a distribution, with log_prob and mean"
     return f"the {who} must return {kind}, got {got}: {hint}"
