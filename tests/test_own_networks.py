@@ -324,7 +324,7 @@ def test_what_a_reader_sees(reader_errors):
         "fit(m, x, epochs=0)": "ValueError: epochs must be at least 1, got 0",
         "fit(m, x, epochs=1, batch_size=16.0)": "ValueError: batch_size must be a whole number, "
         "got 16.0",
-        "evaluate(m, x, samples=2.5)": "ValueError: n must be a whole number or None, got 2.5",
+        "evaluate(m, x, samples=2.5)": "ValueError: samples must be a whole number, got 2.5",
         "fit(m, x, epochs=1, generator=7)": "TypeError: generator must be a torch.Generator or "
         "None, got 7: generator=torch.Generator().manual_seed(7)",
         "evaluate(m, x, generator='0')": "TypeError: generator must be a torch.Generator or None, "

@@ -267,6 +267,7 @@ def log_p_x(
 
 def _draws(q: Proposal, samples: int, generator: torch.Generator | None) -> Tensor:
     """z ~ q, `(L, B, d)`; `(L, 1, d)` where one q serves all examples."""
+    check_count("samples", samples)
     z = q.rsample(samples, generator=generator)
     return z if q.loc.ndim > 1 else z.unsqueeze(-2)
 

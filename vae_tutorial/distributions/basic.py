@@ -352,7 +352,7 @@ def sample_shape(n: int | None, parameter: Tensor) -> tuple[int, ...]:
     return (n, *parameter.shape)
 
 
-def check_count(name: str, value: int, otherwise: str = "") -> None:
+def check_count(name: str, value: object, otherwise: str = "") -> None:
     """Raise ValueError unless `value` is a whole number of at least 1.
 
     Args:
