@@ -101,6 +101,18 @@ def test_bits_per_dimension():
         bits_per_dimension(1.0, 0)
 
 
+def test_the_limits_themselves_are_accepted():
+    """Two examples, one step, one dimension."""
+    vae, _ = linear_vae(ORTHOGONAL, 0.7)
+    x = torch.randn(2, 3, generator=seeded(1))
+    q = vae.encode(x)
+    assert active_units(vae, x).variance.tolist() == pytest.approx(q.loc.var(0).tolist())
+    refined = refine_posterior(vae, x, q, steps=1, lr=0.05, generator=seeded())
+    moved = (refined.loc - q.loc).abs()  # Adam's first step has the length lr
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.05), atol=1e-4, rtol=0)
+    assert bits_per_dimension(math.log(2), 1) == 1
+
+
 def test_bad_arguments_are_named():
     vae, _ = linear_vae(ORTHOGONAL, 0.7)
     x = torch.zeros(1, 3)

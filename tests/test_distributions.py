@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import scipy.integrate
 import scipy.stats
@@ -13,8 +14,12 @@ from torch import distributions as td
 from vae_tutorial.distributions import (
     Bernoulli,
     Normal,
+    UndefinedDensityError,
     all_finite,
+    check_count,
     check_unit_interval,
+    in_full,
+    kind_of,
     kl_normal,
     kl_standard_normal,
     standard_normal,
@@ -186,14 +191,78 @@ def test_pixels_outside_the_unit_interval(bad, message):
 def test_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match=r"3 entries in its last dimension, got shape \(2,\)"):
         Normal(torch.zeros(3), torch.ones(3)).log_prob(torch.zeros(2))
-    with pytest.raises(ValueError, match="scale must be positive, got min -1"):
-        Normal(torch.zeros(3), -torch.ones(3))
+    with pytest.raises(ValueError, match="scale must be positive, got min -3: it is a standard"):
+        Normal(torch.zeros(3), torch.tensor([-1.0, 2.0, -3.0]))
     with pytest.raises(ValueError, match="n must be at least 1 or None, got 0"):
         standard_normal(2).sample(0)
     with pytest.raises(ValueError, match="d must be at least 1, got 0"):
         standard_normal(0)
     with pytest.raises(ValueError, match="entries in its last dimension"):
         kl_normal(standard_normal(2), standard_normal(3))
+
+
+def test_nan_is_a_sentence_and_never_a_silent_number():
+    """What torch.distributions refuses too: no density has NaN among its parameters."""
+    nan, one = torch.tensor([math.nan, 1.0, math.nan]), torch.ones(3)
+    with pytest.raises(ValueError, match="parameter loc"):
+        td.Normal(nan, one, validate_args=True)
+    with pytest.raises(UndefinedDensityError, match="loc must not be NaN, got NaN in 2 places"):
+        Normal(nan, one)
+    with pytest.raises(UndefinedDensityError, match="scale must be positive, got NaN in 2 places"):
+        Normal(one, nan)
+    with pytest.raises(UndefinedDensityError, match=r"got NaN in 1 places"):
+        Normal(one, torch.tensor([-1.0, math.nan, 1.0]))
+    with pytest.raises(UndefinedDensityError, match="value must not be NaN, got NaN in 2 places"):
+        Normal(one, one).log_prob(nan)
+    with pytest.raises(UndefinedDensityError, match="logits must be finite"):
+        Bernoulli(nan).log_prob(one)
+    assert issubclass(UndefinedDensityError, ValueError)
+
+
+def test_a_point_mass_has_no_density():
+    """At its point and beside it, in one dimension of several: a sentence."""
+    q = Normal(torch.zeros(2), torch.tensor([1.0, 0.0]))
+    for x in (torch.zeros(2), torch.ones(2)):
+        with pytest.raises(UndefinedDensityError, match="a scale is 0, and a point mass has no"):
+            q.log_prob(x)
+    assert torch.equal(q.sample(5)[:, 1], torch.zeros(5))
+
+
+def test_infinities_are_values_where_they_have_one():
+    """Far out the density underflows: log p = −∞ is its value, as in SciPy."""
+    x = torch.tensor([[math.inf], [1e30], [0.0]], dtype=F64)
+    found = standard_normal(1, dtype=F64).log_prob(x)
+    assert found.tolist() == pytest.approx(scipy.stats.norm.logpdf(x.numpy()[:, 0]).tolist())
+    assert found[0] == -math.inf
+    with pytest.raises(UndefinedDensityError, match="∞ − ∞"):
+        Normal(torch.tensor([math.inf]), torch.ones(1)).log_prob(torch.tensor([math.inf]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, F64])
+def test_numbers_in_messages_are_true(dtype):
+    """The first number above 1 does not read 1, in any precision; whole numbers have no point."""
+    above = torch.nextafter(torch.ones((), dtype=dtype), torch.tensor(2.0, dtype=dtype))
+    assert float(in_full(above)) > 1
+    assert torch.tensor(float(in_full(above)), dtype=dtype) == above
+    assert in_full(torch.tensor(255.0, dtype=torch.float32)) == in_full(255.0) == "255"
+    assert in_full(torch.tensor(-0.1)) == "-0.1"  # not -0.10000000149011612
+    with pytest.raises(ValueError, match=rf"got max {in_full(above)}: rescale"):
+        check_unit_interval(above)
+
+
+def test_counts_are_whole_and_start_at_one():
+    for fine in (1, 20, np.int64(1), torch.tensor(3)):
+        check_count("epochs", fine)
+    for value, message in [
+        (0, "epochs must be at least 1, got 0"),
+        (1.0, "epochs must be a whole number, got 1.0"),
+        ("2", "epochs must be a whole number, got '2'"),
+        (None, "epochs must be a whole number, got None"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            check_count("epochs", value)
+    assert kind_of(np.ones(1)) == "a ndarray"
+    assert kind_of(IndexError()) == "an IndexError"
 
 
 def test_an_empty_batch_gives_an_empty_answer():

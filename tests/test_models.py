@@ -1,20 +1,26 @@
 """Networks: shapes, initialization, distributions, and errors that name the argument."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import nn
 
+from vae_tutorial.data import load_digits
 from vae_tutorial.distributions import Bernoulli, Normal
 from vae_tutorial.models import (
     VAE,
     BernoulliDecoder,
+    ConvolutionalDecoder,
+    ConvolutionalEncoder,
     GaussianDecoder,
     GaussianEncoder,
     bernoulli_vae,
+    convolutional_vae,
     mlp,
 )
+from vae_tutorial.training import evaluate, fit
 
 
 def seeded(seed=0):
@@ -106,9 +112,79 @@ def test_the_vae_joins_its_parts():
     assert vae.double().prior.loc.dtype == torch.float64
 
 
+@pytest.mark.parametrize(
+    ("side", "channels"), [(28, (16, 32)), (8, (16, 32)), (8, (3,)), (32, (2, 3, 4)), (2, (1,))]
+)
+def test_convolutional_shapes(side, channels):
+    """Rows in, rows out, at any square size that can be halved once for each convolution."""
+    vae = convolutional_vae(side, 5, channels=channels, generator=seeded())
+    x, z = torch.rand(3, side**2, generator=seeded(1)), torch.randn(4, 3, 5, generator=seeded(2))
+    assert (vae.data_dim, vae.latent_dim) == (side**2, 5)
+    assert vae.encode(x).loc.shape == (3, 5)
+    assert vae.decode(z).logits.shape == (4, 3, side**2)
+    for part, kind in ((vae.encoder, nn.Conv2d), (vae.decoder, nn.ConvTranspose2d)):
+        layers = [module for module in part.net if isinstance(module, kind)]
+        widths = [(layer.in_channels, layer.out_channels) for layer in layers]
+        chain = [1, *channels] if kind is nn.Conv2d else [*channels[::-1], 1]
+        assert widths == list(pairwise(chain))
+
+
+def test_a_convolution_sees_the_image_upright():
+    """Row i of the picture is entries 28 i to 28 i + 27 of x, on the way in and on the way out."""
+    encoder = ConvolutionalEncoder(8, [1], 2, generator=seeded())
+    image = torch.arange(64.0).view(8, 8)
+    assert torch.equal(encoder.net[0](image.flatten()[None])[0, 0], image)
+    decoder = ConvolutionalDecoder(2, [1], 8, generator=seeded())
+    features = decoder.net[:-1](torch.ones(1, 2))
+    assert torch.equal(decoder(torch.ones(1, 2)).logits.view(8, 8), features[0, 0])
+
+
+def test_convolutions_start_as_torch_starts_them_but_from_the_generator():
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    first, second = (convolutional_vae(28, 20, generator=seeded(3)) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+    for ours, theirs in [
+        (first.encoder.net[3], nn.Conv2d(16, 32, 4, 2, 1)),
+        (first.decoder.net[3], nn.ConvTranspose2d(32, 16, 4, 2, 1)),
+    ]:
+        assert isinstance(ours, type(theirs))
+        bound = theirs.weight.abs().max().item()  # 8,192 uniform draws come close to their bound
+        assert ours.weight.abs().max().item() == pytest.approx(bound, rel=2e-3)
+        assert ours.weight.std().item() == pytest.approx(theirs.weight.std().item(), rel=0.05)
+        assert ours.bias.abs().max().item() <= 1.01 * bound
+
+
+def test_a_convolutional_network_learns_digits():
+    """Ten epochs on 8 × 8 digits end well below the price of the mean image."""
+    digits, g = load_digits(), seeded()
+    vae = convolutional_vae(8, 8, generator=g)
+    fit(vae, digits.train, epochs=12, lr=3e-3, generator=g, show_progress=False)
+    mean = torch.distributions.Bernoulli(digits.train.mean(0).clamp(1e-4, 1 - 1e-4))
+    grey = -(digits.test * mean.logits - nn.functional.softplus(mean.logits)).sum(-1).mean()
+    loss = -evaluate(vae, digits.test, samples=5, generator=g).elbo.mean()
+    assert loss < grey - 0.5
+    assert evaluate(vae, digits.test).kl.mean() > 1
+
+
+def test_sides_that_cannot_be_halved_are_named():
+    with pytest.raises(ValueError, match=r"side must be a multiple of 8, .* 3 channels, got 28"):
+        convolutional_vae(28, 2, channels=[4, 4, 4])
+    with pytest.raises(ValueError, match=r"side must be a multiple of 4, .* got 2: use fewer"):
+        ConvolutionalDecoder(2, [4, 4], 2)
+    with pytest.raises(ValueError, match=r"channels must be one or more positive .* got \[\]"):
+        convolutional_vae(28, 2, channels=[])
+    with pytest.raises(ValueError, match=r"positive widths, got \[4, 0\]"):
+        convolutional_vae(28, 2, channels=[4, 0])
+    with pytest.raises(ValueError, match="side must be at least 1, got 0"):
+        convolutional_vae(0, 2)
+
+
 def test_bad_arguments_are_named():
     encoder = GaussianEncoder(6, [5], 3)
-    with pytest.raises(ValueError, match=r"agree on \(D, d\), got \(6, 3\) and \(6, 2\)"):
+    with pytest.raises(ValueError, match=r"latent_dim, got 3 \(encoder\) and 2 \(decoder\)"):
         VAE(encoder, BernoulliDecoder(2, [5], 6))
     with pytest.raises(ValueError, match=r"x must be \(\*batch, 6\), got \(2, 28, 28\)"):
         encoder(torch.zeros(2, 28, 28))

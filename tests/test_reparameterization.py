@@ -468,6 +468,15 @@ def test_any_numbers_make_a_factor(raw):
         ),
         (lambda: rp.exponential(torch.tensor(0.5), 0.0), "rate must be positive, got 0"),
         (lambda: rp.cauchy(torch.tensor(0.5), 0.0, -1.0), "scale must be positive, got -1"),
+        (
+            lambda: rp.cauchy(torch.tensor(0.5), 0.0, torch.tensor([-0.1, 2.0, -3.5])),
+            "scale must be positive, got -3.5",
+        ),
+        (lambda: rp.exponential(torch.tensor(0.5), math.nan), "rate must be positive, got nan"),
+        (
+            lambda: rp.CholeskyNormal(torch.zeros(2), torch.diag(torch.tensor([-1.0, -2.0]))),
+            "the diagonal of scale_tril must be positive, got -2",
+        ),
         (lambda: rp.logistic(torch.tensor(0.5), 0.0, -1.0), "scale must be positive"),
         (lambda: rp.gumbel(torch.tensor(0.5), 0.0, -1.0), "scale must be positive"),
         (lambda: rp.weibull(torch.tensor(0.5), 1.0, -1.0), "shape must be positive"),

@@ -24,13 +24,21 @@ def patterns(n=300):
     return torch.rand(n, 4, generator=seeded(9)).round()
 
 
-def test_fit_is_the_loop_written_out():
-    """eq-minibatch-elbo: torch.distributions, the same noise and Adam give the same weights."""
+@pytest.mark.parametrize("one_cycle", [False, True])
+def test_fit_is_the_loop_written_out(one_cycle):
+    """eq-minibatch-elbo: torch.distributions, the same noise and Adam give the same weights.
+
+    The one-cycle schedule has as many steps as the run: 2 epochs of 3 batches.
+    """
     x, model, twin = patterns(), small(), small()
-    fit(model, x, epochs=2, batch_size=128, generator=seeded(1), show_progress=False)
+    fit(model, x, epochs=2, batch_size=128, lr=1e-2, one_cycle=one_cycle, generator=seeded(1),
+        show_progress=False)  # fmt: skip
 
     g = seeded(1)
-    adam = torch.optim.Adam(twin.parameters(), lr=1e-3)
+    adam = torch.optim.Adam(twin.parameters(), lr=1e-2)
+    schedule = torch.optim.lr_scheduler.ConstantLR(adam, factor=1.0)
+    if one_cycle:
+        schedule = torch.optim.lr_scheduler.OneCycleLR(adam, 1e-2, total_steps=6)
     for _ in range(2):
         for index in torch.randperm(300, generator=g).split(128):
             batch = x[index]
@@ -44,6 +52,7 @@ def test_fit_is_the_loop_written_out():
             adam.zero_grad()
             loss.backward()
             adam.step()
+            schedule.step()
     for a, b in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
@@ -111,13 +120,36 @@ def test_one_cycle_ends_with_a_vanishing_step():
     assert moved[0] < 0.05 * moved[1]
 
 
+@pytest.mark.parametrize("kl_weight", [0.0, 5.0])
+def test_the_history_shows_the_kl_without_its_weight(kl_weight):
+    x, model = patterns(), small()
+    history = fit(
+        model, x, epochs=1, lr=1e-9, kl_weight=kl_weight, generator=seeded(), show_progress=False
+    )
+    assert history.kl[0] == pytest.approx(evaluate(model, x).kl.mean().item(), rel=1e-4)
+
+
 def test_binarize_draws_anew():
-    """With grey data the loss per epoch scatters only if the pixels are drawn again each time."""
-    grey, model = torch.full((64, 4), 0.5), small()
-    fit(model, grey, epochs=1, binarize=True, generator=seeded(), show_progress=False)
-    with pytest.raises(ValueError, match=r"images must lie in \[0, 1\]"):
-        fit(small(), grey * 3, epochs=1, generator=seeded(), show_progress=False)
-    assert (grey == 0.5).all()  # the caller's tensor is not touched
+    """Each batch is zeros and ones with the grey value as their probability, and never twice."""
+    seen = []
+
+    class Watching(VAE):
+        def encode(self, x):
+            seen.append(x)
+            return super().encode(x)
+
+    grey = torch.full((500, 4), 0.3)
+    parts = small()
+    fit(Watching(parts.encoder, parts.decoder), grey, epochs=3, batch_size=500, binarize=True,
+        generator=seeded(), show_progress=False)  # fmt: skip
+    for batch in seen:
+        assert set(batch.unique().tolist()) == {0.0, 1.0}
+        assert (batch.mean() - 0.3).abs() < 4 * math.sqrt(0.3 * 0.7 / 2000)
+    assert not torch.equal(seen[0], seen[1])
+    assert (grey == 0.3).all()  # the caller's tensor is not touched
+    for binarize in (False, True):
+        with pytest.raises(ValueError, match=r"images must lie in \[0, 1\] .* got max 1.5: resca"):
+            fit(small(), grey * 5, epochs=1, binarize=binarize, show_progress=False)
 
 
 def test_arguments_are_not_changed():
@@ -143,11 +175,145 @@ def test_non_finite_loss_stops_with_an_explanation():
         assert torch.equal(p, old)
 
 
+def interrupted(model, exception, **options):
+    """Stop in the first step of the third epoch, in the middle of the forward pass."""
+    calls = []
+
+    class Stopping(type(model.decoder)):
+        def forward(self, z):
+            calls.append(len(z))
+            if len(calls) == 7:  # 3 batches in each epoch
+                raise exception
+            return super().forward(z)
+
+    model.decoder.__class__ = Stopping
+    with pytest.raises(type(exception)) as error:
+        fit(model, patterns(), epochs=5, generator=seeded(), **options)
+    assert len(calls) == 7
+    return error.value
+
+
+@pytest.mark.parametrize("exception", [KeyboardInterrupt(), RuntimeError("out of memory")])
+def test_an_interruption_keeps_history_and_model(exception):
+    """Two epochs are finished: their history, their weights, a mode as before, no gradient."""
+    model, twin = small().eval(), small()
+    error = interrupted(model, exception, show_progress=False)
+    history = fit(twin, patterns(), epochs=2, generator=seeded(), show_progress=False)
+    assert error.history == history
+    assert error.__notes__[0].startswith("fit had finished 2 of 5 epochs")
+    assert "sys.last_value.history" in error.__notes__[0]
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(a, b)
+        assert a.grad is b.grad is None
+    assert not any(module.training for module in model.modules())
+    more = fit(model, patterns(), epochs=1, generator=seeded(), show_progress=False)
+    assert more.loss[0] < history.loss[0]
+
+
+def test_ctrl_c_in_a_script(reader):
+    """A real signal: the program stops, and says how much was done."""
+    done = reader(
+        "import signal, torch\n"
+        "from vae_tutorial.models import bernoulli_vae\n"
+        "from vae_tutorial.training import fit\n"
+        "def stop(epoch, history):\n"
+        "    if epoch == 2: signal.raise_signal(signal.SIGINT)\n"
+        "try:\n"
+        "    fit(bernoulli_vae(4, [3], 1), torch.ones(8, 4), epochs=9, on_epoch=stop)\n"
+        "except KeyboardInterrupt as error:\n"
+        "    print(len(error.history.loss))\n"
+        "    raise\n"
+    )
+    assert done.returncode != 0
+    assert done.stdout.splitlines() == ["epoch 1/9, 0 s left", "2"]
+    assert "fit had finished 2 of 9 epochs" in done.stderr.splitlines()[-1]
+
+
+def test_a_loss_that_breaks_keeps_the_history_too():
+    model = small()
+
+    def poison(epoch, history):
+        if epoch == 2:
+            with torch.no_grad():
+                model.decoder.net[-1].bias.fill_(math.inf)
+
+    with pytest.raises(NonFiniteLossError, match="epoch 3, step 1: the reconstruction") as error:
+        fit(model, patterns(), epochs=5, generator=seeded(), show_progress=False, on_epoch=poison)
+    assert len(error.value.history.loss) == 2
+    assert all(map(math.isfinite, error.value.history.loss))
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (
+            lambda m: m.encoder.net[-1].bias.fill_(math.nan),
+            r"q\(z\|x\), from the encoder, is not d",
+        ),
+        (lambda m: m.encoder.net[-1].bias[2:].fill_(-300), "the KL overflowed"),
+        (lambda m: m.decoder.net[-1].bias.fill_(math.nan), r"the reconstruction, from the decoder"),
+    ],
+)
+def test_the_culprit_is_named(break_it, message):
+    """NaN in the encoder, a σ that underflows to zero (exp(−150), an infinite KL), NaN behind."""
+    model = small()
+    with torch.no_grad():
+        break_it(model)
+    with pytest.raises(NonFiniteLossError, match=message):
+        fit(model, patterns(), epochs=1, generator=seeded(), show_progress=False)
+
+
+class Clock:
+    """A second passes with each look at it."""
+
+    def __init__(self):
+        self.now = 0
+
+    def __call__(self):
+        self.now += 1
+        return self.now
+
+
+def shown(capsys, items, monkeypatch, *, terminal=False, notebook=False):
+    monkeypatch.setattr("time.perf_counter", Clock())
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    if notebook:
+        monkeypatch.setattr("builtins.__IPYTHON__", True, raising=False)
+    assert list(progress(range(items), "epoch")) == list(range(items))
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("where", ["terminal", "notebook"])
+def test_progress_writes_one_line_over(capsys, monkeypatch, where):
+    """After k of 4 items k seconds have passed, so 4 − k are left."""
+    out = shown(capsys, 4, monkeypatch, **{where: True})
+    first, *rest = out.split("\r")
+    assert first == ""
+    assert [line.rstrip() for line in rest] == [
+        *(f"epoch {k}/4, {4 - k} s left" for k in range(1, 5)),
+        "epoch 4/4 done",
+    ]
+    assert out.count("\n") == 1
+    longest = max(len(line.rstrip("\n")) for line in rest)
+    assert len(rest[-1].rstrip("\n")) >= longest - 3  # nothing of the line before is left
+
+
+def test_progress_prints_whole_lines_in_a_log(capsys, monkeypatch):
+    lines = [f"epoch {k}/4, {4 - k} s left" for k in range(1, 4)]
+    assert shown(capsys, 4, monkeypatch).splitlines() == [*lines, "epoch 4/4 done"]
+    many = shown(capsys, 205, monkeypatch)
+    assert "\r" not in many
+    assert 15 <= len(many.splitlines()) <= 21
+    assert many.splitlines()[-1] == "epoch 205/205 done"
+    assert shown(capsys, 1, monkeypatch) == "epoch 1/1 done\n"
+
+
 def test_progress_leaves_one_fixed_line(capsys):
     fit(small(), patterns(), epochs=2, generator=seeded())
     out = capsys.readouterr().out
-    assert out.splitlines()[-1].split("\r")[-1].strip() == "epoch 2/2 done"
+    assert out.splitlines()[-1] == "epoch 2/2 done"
     assert list(progress("ab", "x", show=False)) == ["a", "b"]
+    assert capsys.readouterr().out == ""
 
 
 def test_evaluate_samples_as_in_training():
@@ -160,8 +326,18 @@ def test_evaluate_samples_as_in_training():
     assert (one.mean() - many.mean()).abs() < 4 * one.std() / math.sqrt(300)
     forgot = model.decode(model.encode(x).loc).log_prob(x) - evaluate(model, x).kl
     assert forgot.mean() > many.mean()
-    split = evaluate(model, x, batch_size=7, generator=seeded())
-    torch.testing.assert_close(split.kl, evaluate(model, x).kl)
+    for batch_size in (1, 7, 300, 1000):
+        split = evaluate(model, x, batch_size=batch_size, generator=seeded())
+        assert split.reconstruction.shape == (300,)
+        torch.testing.assert_close(split.kl, evaluate(model, x).kl)
+
+
+def test_the_smallest_run_is_allowed():
+    """One epoch, one example, one sample, batches of one: the limits themselves are accepted."""
+    x, model = patterns(1), small()
+    history = fit(model, x, epochs=1, batch_size=1, samples=1, kl_weight=0.0, show_progress=False)
+    assert len(history.loss) == 1
+    assert evaluate(model, x, samples=1, batch_size=1).elbo.shape == (1,)
 
 
 def test_bad_arguments_are_named():
@@ -169,13 +345,15 @@ def test_bad_arguments_are_named():
     for name in ("epochs", "batch_size", "samples"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got -3"):
             fit(model, x, **{"epochs": 1, name: -3})
-    with pytest.raises(ValueError, match="lr must be positive, got 0"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+            fit(model, x, **{"epochs": 1, name: 0})
+    with pytest.raises(ValueError, match="lr must be positive and finite, got 0"):
         fit(model, x, epochs=1, lr=0.0)
-    with pytest.raises(ValueError, match="kl_weight must not be negative, got -1"):
+    with pytest.raises(ValueError, match="kl_weight must be finite and not negative, got -1"):
         fit(model, x, epochs=1, kl_weight=-1.0)
     with pytest.raises(ValueError, match="got an empty data set"):
         fit(model, x[:0], epochs=1)
-    with pytest.raises(ValueError, match=r"\(N, 4\), got \(300, 3\): flatten the images"):
+    with pytest.raises(ValueError, match=r"\(N, 4\), got \(300, 3\)$"):
         fit(model, x[:, :3], epochs=1)
     bad = x.clone()
     bad[3, 2] = math.nan
@@ -198,5 +376,5 @@ def test_readers_see_these_messages_too(reader_errors):
             start + "fit(m, torch.zeros(5, 784, dtype=torch.uint8), epochs=1)",
         ]
     )
-    assert images.endswith("x must be (N, D) = (N, 784), got (5, 28, 28): flatten the images")
+    assert images.endswith("(N, 784), got (5, 28, 28): flatten the images, x.flatten(1)")
     assert integers.endswith("floating-point tensor, got torch.uint8: divide by 255")

@@ -117,7 +117,7 @@ class GridDensity:
         mass = float(log_q.exp().sum() * self.cell)
         if not abs(mass - 1) < 1e-4:
             raise ValueError(
-                f"q must lie on the grid and be wider than its cells, but its sum is {mass:.4g} "
+                f"q must lie on the grid and be wider than its cells, but its sum is {mass} "
                 "instead of 1: use a wider or finer grid"
             )
         return log_q
@@ -161,7 +161,7 @@ def on_grid(
     if not ratio < 1e-6:
         raise ValueError(
             "the grid must reach to where the density is negligible, but at its edge the density "
-            f"is {ratio:.2g} of its maximum: use wider bounds"
+            f"is {ratio} of its maximum: use wider bounds"
         )
     cell = math.prod((high - low) / (points - 1) for low, high in bounds)
     log_z = float(torch.logsumexp(log_p, 0)) + math.log(cell)

@@ -5,13 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vae_tutorial.distributions import Bernoulli, Normal, standard_normal
+from vae_tutorial.distributions import (
+    Bernoulli,
+    Normal,
+    as_distribution,
+    check_count,
+    check_generator,
+    standard_normal,
+    unfold,
+)
+from vae_tutorial.objectives import Proposal
 
 
 def mlp(
@@ -44,12 +53,7 @@ def mlp(
         raise ValueError(f"sizes must be two or more positive widths, got {list(sizes)}")
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(sizes):
-        # skip_init: the default initialization would draw from the global generator.
-        layer = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
-        bound = 1 / math.sqrt(fan_in)
-        nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-        layers += [layer, activation()]
+        layers += [_drawn(nn.Linear, fan_in, fan_out, generator=generator), activation()]
     return nn.Sequential(*layers[:-1])
 
 
@@ -85,8 +89,7 @@ class GaussianEncoder(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch D"]) -> Normal:
         """q(z|x) with parameters of shape `(*batch, d)`; ValueError for the wrong width."""
-        if x.shape[-1] != self.data_dim:
-            raise ValueError(f"x must be (*batch, {self.data_dim}), got {tuple(x.shape)}")
+        _check_width("x", x, self.data_dim)
         loc, logvar = self.net(x).chunk(2, dim=-1)
         return Normal(loc, (0.5 * logvar).exp())  # σ = exp(½ log σ²), positive by construction
 
@@ -121,7 +124,7 @@ class BernoulliDecoder(nn.Module):
 
     def forward(self, z: Float[Tensor, "*batch d"]) -> Bernoulli:
         """p(x|z) with logits of shape `(*batch, D)`; ValueError for the wrong width."""
-        _check_latent(z, self.latent_dim)
+        _check_width("z", z, self.latent_dim)
         return Bernoulli(self.net(z))
 
 
@@ -182,7 +185,7 @@ class GaussianDecoder(nn.Module):
 
     def forward(self, z: Float[Tensor, "*batch d"]) -> Normal:
         """p(x|z) with parameters of shape `(*batch, D)`; ValueError for the wrong width."""
-        _check_latent(z, self.latent_dim)
+        _check_width("z", z, self.latent_dim)
         out = self.net(z)
         if self.scale == "per-pixel":
             out, half_logvar = out.chunk(2, dim=-1)
@@ -193,15 +196,107 @@ class GaussianDecoder(nn.Module):
         return Normal(loc, self.min_sigma + log_excess.exp())
 
 
+class ConvolutionalEncoder(nn.Module):
+    """q(z|x) for square grey images: each convolution halves the side and widens the channels.
+
+    Args:
+        side: height and width of the images, D = side².
+        channels: of each convolution (4 × 4, stride 2); side must be a multiple of 2 to their
+            number.
+        latent_dim: d.
+        generator: source of the initial weights.
+
+    Raises:
+        ValueError: if the side cannot be halved that often.
+
+    Source: common practice: strides in place of pooling.
+
+    >>> ConvolutionalEncoder(28, [16, 32], 20)(torch.zeros(5, 784)).loc.shape
+    torch.Size([5, 20])
+    """
+
+    def __init__(
+        self,
+        side: int,
+        channels: Sequence[int],
+        latent_dim: int,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        small = _halved(side, channels)
+        self.data_dim, self.latent_dim = side**2, latent_dim
+        layers: list[nn.Module] = [nn.Unflatten(1, (1, side, side))]
+        for inner, outer in pairwise([1, *channels]):
+            layers += [_drawn(nn.Conv2d, inner, outer, 4, 2, 1, generator=generator), nn.ReLU()]
+        features = channels[-1] * small**2
+        head = _drawn(nn.Linear, features, 2 * latent_dim, generator=generator)
+        self.net = nn.Sequential(*layers, nn.Flatten(), head)
+
+    def forward(self, x: Float[Tensor, "N D"]) -> Normal:
+        """q(z|x) with parameters of shape `(N, d)`, from rows `(N, D)`."""
+        loc, logvar = self.net(x).chunk(2, dim=-1)
+        return Normal(loc, (0.5 * logvar).exp())
+
+
+class ConvolutionalDecoder(nn.Module):
+    """p(x|z) for square grey images, Bernoulli on logits: the encoder in reverse.
+
+    Args:
+        latent_dim: d.
+        channels: of the encoder, in the encoder's order.
+        side, generator: as for `ConvolutionalEncoder`.
+
+    Raises:
+        ValueError: as `ConvolutionalEncoder`.
+
+    Source: common practice: each transposed convolution doubles the side.
+
+    >>> ConvolutionalDecoder(20, [16, 32], 28)(torch.zeros(5, 20)).probs.shape
+    torch.Size([5, 784])
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        channels: Sequence[int],
+        side: int,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        small = _halved(side, channels)
+        self.data_dim, self.latent_dim = side**2, latent_dim
+        features = channels[-1] * small**2
+        layers: list[nn.Module] = [
+            _drawn(nn.Linear, latent_dim, features, generator=generator),
+            nn.Unflatten(1, (channels[-1], small, small)),
+        ]
+        for outer, inner in pairwise([*channels[::-1], 1]):
+            up = _drawn(nn.ConvTranspose2d, outer, inner, 4, 2, 1, generator=generator)
+            layers += [nn.ReLU(), up]
+        self.net = nn.Sequential(*layers, nn.Flatten())
+
+    def forward(self, z: Float[Tensor, "N d"]) -> Bernoulli:
+        """p(x|z) with logits of shape `(N, D)`, from rows `(N, d)`."""
+        return Bernoulli(self.net(z))
+
+
 class VAE(nn.Module):
     """Encoder and decoder around the prior N(0, I).
 
+    Both may be any module. It sees one leading dimension: `encode` and `decode` fold samples and
+    batch into N rows, and unfold them in the distribution that comes back.
+
     Args:
-        encoder: maps x `(*batch, D)` to q(z|x).
-        decoder: maps z `(*batch, d)` to p(x|z).
+        encoder: maps x `(N, D)` to q(z|x): this package's `Normal`, or torch's, in an
+            `Independent` or not.
+        decoder: maps z `(N, d)` to p(x|z): any distribution with `log_prob` and `mean`.
+        data_dim: D; None reads the attribute `data_dim` of encoder or decoder.
+        latent_dim: d; None reads the attribute `latent_dim`.
 
     Raises:
-        ValueError: if the two disagree about D or d.
+        ValueError: if D or d is not known, or if the parts disagree about it.
 
     >>> g = torch.Generator().manual_seed(0)
     >>> vae = VAE(GaussianEncoder(64, [32], 2, generator=g), BernoulliDecoder(2, [32], 64))
@@ -209,30 +304,42 @@ class VAE(nn.Module):
     torch.Size([3, 64])
     """
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        *,
+        data_dim: int | None = None,
+        latent_dim: int | None = None,
+    ) -> None:
         super().__init__()
-        ours, theirs = (
-            (encoder.data_dim, encoder.latent_dim),
-            (decoder.data_dim, decoder.latent_dim),
-        )
-        if ours != theirs:
-            raise ValueError(f"encoder and decoder must agree on (D, d), got {ours} and {theirs}")
         self.encoder, self.decoder = encoder, decoder
-        self.data_dim, self.latent_dim = ours
+        self.data_dim = _agreed("data_dim", data_dim, encoder, decoder)
+        self.latent_dim = _agreed("latent_dim", latent_dim, encoder, decoder)
 
     @property
     def prior(self) -> Normal:
-        """p(z) = N(0, I) over `(d,)`, on the device of the parameters."""
-        like = next(self.parameters())
+        """p(z) = N(0, I) over `(d,)`, with dtype and device of the parameters."""
+        like = next(self.parameters(), torch.empty(0))
         return standard_normal(self.latent_dim, dtype=like.dtype, device=like.device)
 
-    def encode(self, x: Float[Tensor, "*batch D"]) -> Normal:
-        """q(z|x)."""
-        return self.encoder(x)
+    def encode(self, x: Float[Tensor, "*batch D"]) -> Proposal:
+        """q(z|x) over `(*batch, d)`; ValueError for a wrong width, TypeError for no Gaussian."""
+        _check_width("x", x, self.data_dim)
+        rows = x.reshape(-1, self.data_dim)  # (N, D)
+        q = as_distribution(self.encoder(rows), len(rows), self.latent_dim, "encoder")
+        return unfold(q, x.shape[:-1])
 
-    def decode(self, z: Float[Tensor, "*batch d"]) -> Bernoulli | Normal:
-        """p(x|z)."""
-        return self.decoder(z)
+    def decode(self, z: Float[Tensor, "*batch d"]) -> Any:
+        """p(x|z) over `(*batch, D)`; ValueError for a wrong width, TypeError for no distribution.
+
+        The package's distributions come back as they are, torch's `Normal` and `Bernoulli` as the
+        package's, any other as `distributions.Rows`.
+        """
+        _check_width("z", z, self.latent_dim)
+        rows = z.reshape(-1, self.latent_dim)  # (N, d), N = L·B
+        p = as_distribution(self.decoder(rows), len(rows), self.data_dim, "decoder")
+        return unfold(p, z.shape[:-1])
 
 
 def bernoulli_vae(
@@ -260,6 +367,84 @@ def bernoulli_vae(
     )
 
 
-def _check_latent(z: Tensor, latent_dim: int) -> None:
-    if z.shape[-1] != latent_dim:
-        raise ValueError(f"z must be (*batch, {latent_dim}), got {tuple(z.shape)}")
+def convolutional_vae(
+    side: int,
+    latent_dim: int,
+    *,
+    channels: Sequence[int] = (16, 32),
+    generator: torch.Generator | None = None,
+) -> VAE:
+    """A convolutional network for square grey images, Bernoulli decoder on logits.
+
+    With the default channels the side must be a multiple of 4: 8 × 8 digits, 28 × 28 MNIST. It
+    takes and returns rows `(N, side²)`, as `bernoulli_vae` does.
+
+    Args:
+        side: height and width of the images.
+        latent_dim: d.
+        channels: of the encoder's convolutions; the decoder has them in reverse.
+        generator: source of the initial weights.
+
+    Raises:
+        ValueError: if the side cannot be halved once for each convolution.
+
+    Source: common practice; the Gaussian encoder and Bernoulli decoder are those of
+        `bernoulli_vae`.
+
+    >>> vae = convolutional_vae(28, 20)
+    >>> sum(p.numel() for p in vae.parameters())
+    112649
+    """
+    return VAE(
+        ConvolutionalEncoder(side, channels, latent_dim, generator=generator),
+        ConvolutionalDecoder(latent_dim, channels, side, generator=generator),
+    )
+
+
+def _drawn(kind: type[nn.Module], *sizes: int, generator: torch.Generator | None) -> nn.Module:
+    """A layer whose weights and biases are uniform in ±1/√fan_in, from `generator`."""
+    check_generator(generator)
+    # skip_init: the default initialization would draw from the global generator.
+    layer = nn.utils.skip_init(kind, *sizes)
+    bound = 1 / math.sqrt(layer.weight[0].numel())  # fan-in, counted as torch does
+    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return layer
+
+
+def _halved(side: int, channels: Sequence[int]) -> int:
+    """The side after one halving for each convolution."""
+    check_count("side", side)
+    if not channels or min(channels) < 1:
+        raise ValueError(f"channels must be one or more positive widths, got {list(channels)}")
+    small, rest = divmod(side, 2 ** len(channels))
+    if rest or not small:
+        raise ValueError(
+            f"side must be a multiple of {2 ** len(channels)}, to be halved once for each of the "
+            f"{len(channels)} channels, got {side}: use fewer, or pad the images"
+        )
+    return small
+
+
+def _check_width(name: str, value: Tensor, width: int) -> None:
+    if value.ndim == 0 or value.shape[-1] != width:
+        images = value.ndim > 2 and value[0].numel() == width
+        hint = f": flatten the images, {name}.flatten(1)" if images else ""
+        raise ValueError(f"{name} must be (*batch, {width}), got {tuple(value.shape)}{hint}")
+
+
+def _agreed(name: str, given: int | None, encoder: nn.Module, decoder: nn.Module) -> int:
+    """The dimension that was named, or that the parts name; ValueError where they disagree."""
+    said = {"VAE": given, "encoder": getattr(encoder, name, None)}
+    said = {who: d for who, d in (said | {"decoder": getattr(decoder, name, None)}).items() if d}
+    if len(set(said.values())) == 1:
+        return next(iter(said.values()))
+    if said:
+        raise ValueError(
+            f"encoder and decoder must agree on {name}, got "
+            + " and ".join(f"{d} ({who})" for who, d in said.items())
+        )
+    raise ValueError(
+        f"{name} is not known: neither encoder nor decoder has such an attribute. Name it, "
+        "VAE(encoder, decoder, data_dim=784, latent_dim=20)"
+    )

@@ -8,13 +8,13 @@ with one row for each example.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vae_tutorial.distributions import Bernoulli, Normal, all_finite, kl_normal
+from vae_tutorial.distributions import Normal, all_finite, check_count, kind_of, kl_normal
 
 
 @runtime_checkable
@@ -24,7 +24,7 @@ class LatentVariableModel(Protocol):
     @property
     def prior(self) -> Normal: ...
 
-    def decode(self, z: Tensor) -> Normal | Bernoulli: ...
+    def decode(self, z: Tensor) -> Any: ...
 
 
 @runtime_checkable
@@ -56,7 +56,7 @@ class ElboTerms(NamedTuple):
 def elbo_terms(
     model: LatentVariableModel,
     x: Float[Tensor, "B D"],
-    q: Normal,
+    q: Proposal,
     *,
     samples: int = 1,
     generator: torch.Generator | None = None,
@@ -70,7 +70,7 @@ def elbo_terms(
     Args:
         model: p(z) and p(x|z).
         x: data, `(B, D)`.
-        q: approximate posterior, `(B, d)`.
+        q: approximate posterior, a `Normal`, `(B, d)`, or `(d,)` for one that serves all examples.
         samples: L, the number of draws of z for each example.
         generator: source of ε.
 
@@ -80,7 +80,8 @@ def elbo_terms(
 
     Raises:
         ValueError: if x has no rows, is not a matrix or not finite, if q has not one row for each
-            example, or if samples < 1.
+            example, if samples < 1, or if p(x|z) does not score each example with one number.
+        TypeError: if q is not a diagonal Gaussian, whose KL has the closed form.
 
     Source: Kingma and Welling (2014), equation 7 (their estimator B).
 
@@ -89,15 +90,20 @@ def elbo_terms(
     >>> elbo_terms(linear_gaussian_r1(), torch.ones(3, 1), q).kl
     tensor([0., 0., 0.])
     """
+    if not isinstance(q, Normal):
+        raise TypeError(
+            f"q must be a Normal for the KL in closed form, got {kind_of(q)}: use elbo_form_a"
+        )
     _check(x, q)
-    z = q.rsample(samples, generator=generator)  # (L, B, d)
-    return ElboTerms(model.decode(z).log_prob(x).mean(0), kl_normal(q, model.prior))
+    z = _draws(q, samples, generator)  # (L, B, d)
+    kl = kl_normal(q, model.prior)
+    return ElboTerms(_log_p_x_given_z(model, x, z).mean(0), kl if kl.ndim else kl.expand(len(x)))
 
 
 def elbo_form_b(
     model: LatentVariableModel,
     x: Float[Tensor, "B D"],
-    q: Normal,
+    q: Proposal,
     *,
     samples: int = 1,
     generator: torch.Generator | None = None,
@@ -174,8 +180,8 @@ def log_weights(
     torch.Size([10, 3])
     """
     _check(x, q)
-    z = q.rsample(samples, generator=generator)  # (K, B, d)
-    return model.decode(z).log_prob(x) + model.prior.log_prob(z) - q.log_prob(z)
+    z = _draws(q, samples, generator)  # (K, B, d)
+    return _log_p_x_given_z(model, x, z) + model.prior.log_prob(z) - q.log_prob(z)
 
 
 def importance_weighted_bound(log_w: Float[Tensor, "K *batch"]) -> Float[Tensor, "*batch"]:
@@ -243,10 +249,8 @@ def log_p_x(
     True
     """
     _check(x, q)
-    if samples < 1 or chunk_rows < 1:
-        raise ValueError(
-            f"samples and chunk_rows must be at least 1, got {samples} and {chunk_rows}"
-        )
+    check_count("samples", samples)
+    check_count("chunk_rows", chunk_rows)
     loc, scale = (t.expand(len(x), -1) for t in (q.loc, q.scale))
     estimates = []
     for i in range(len(x)):
@@ -259,6 +263,25 @@ def log_p_x(
         ]
         estimates.append(importance_weighted_bound(torch.cat(chunks)))
     return torch.cat(estimates)
+
+
+def _draws(q: Proposal, samples: int, generator: torch.Generator | None) -> Tensor:
+    """z ~ q, `(L, B, d)`; `(L, 1, d)` where one q serves all examples."""
+    check_count("samples", samples)
+    z = q.rsample(samples, generator=generator)
+    return z if q.loc.ndim > 1 else z.unsqueeze(-2)
+
+
+def _log_p_x_given_z(model: LatentVariableModel, x: Tensor, z: Tensor) -> Tensor:
+    """log p(x|z), `(L, B)`. A number for each pixel would broadcast, and train on nonsense."""
+    value = model.decode(z).log_prob(x)
+    expected = (len(z), len(x))
+    if value.shape != expected:
+        raise ValueError(
+            f"log_prob of p(x|z) must give one number for each sample and example, "
+            f"{expected}, got {tuple(value.shape)}: sum over the last dimension"
+        )
+    return value
 
 
 def _check(x: Tensor, q: Proposal) -> None:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vae_tutorial.distributions import LOG_2PI, check_event, sample_shape
+from vae_tutorial.distributions import LOG_2PI, check_event, in_full, sample_shape
 
 Parameter = Tensor | float
 
@@ -366,7 +366,7 @@ def implicit(
     if not (density > 0).all():
         raise ValueError(
             "cdf must rise at every draw, but its slope there is "
-            f"{density.min():.3g}: a discrete z has no density, and no path"
+            f"{in_full(density.min())}: a discrete z has no density, and no path"
         )
     height = cdf(z)
     return z - (height - height.detach()) / density
@@ -409,8 +409,10 @@ class CholeskyNormal:
                 "torch.linalg.cholesky(covariance)"
             )
         smallest = self.scale_tril.diagonal(dim1=-2, dim2=-1).min()
-        if smallest <= 0:
-            raise ValueError(f"the diagonal of scale_tril must be positive, got {smallest:.3g}")
+        if not smallest > 0:  # NaN neither
+            raise ValueError(
+                f"the diagonal of scale_tril must be positive, got {in_full(smallest)}"
+            )
 
     @property
     def mean(self) -> Tensor:
@@ -596,6 +598,6 @@ def gumbel_softmax(
 
 def _positive(**parameters: Parameter) -> None:
     for name, value in parameters.items():
-        low = float(value.detach().min()) if isinstance(value, Tensor) else float(value)
-        if low <= 0:  # NaN passes: the loss it gives is not finite, and says so
-            raise ValueError(f"{name} must be positive, got {low:.3g}")
+        low = value.detach().min() if isinstance(value, Tensor) else value
+        if not low > 0:  # NaN neither
+            raise ValueError(f"{name} must be positive, got {in_full(low)}")

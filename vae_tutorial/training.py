@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import builtins
+import contextlib
+import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from vae_tutorial.distributions import all_finite
+from vae_tutorial.distributions import (
+    UndefinedDensityError,
+    check_count,
+    check_generator,
+    check_unit_interval,
+)
+from vae_tutorial.inputs import as_data, check_trainable
 from vae_tutorial.models import VAE
 from vae_tutorial.objectives import ElboTerms, elbo_terms
+
+Data = Float[Tensor, "N D"] | Float[np.ndarray, "N D"]
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -39,7 +52,7 @@ class History:
 
 def fit(
     model: VAE,
-    x: Float[Tensor, "N D"],
+    x: Data,
     *,
     epochs: int,
     batch_size: int = 128,
@@ -58,11 +71,16 @@ def fit(
     Each step takes the gradient of (1/B) Σ_n ELBO(x_n), an unbiased estimate of the data set's
     average. The data stay in memory as one tensor and batches are picked by index.
 
+    While it trains, all of the model is in training mode; after that each module is in the mode
+    it had. An interruption (Ctrl-C, the notebook's stop button, any error) is passed on, with the
+    epochs that were finished as its attribute `history`; in a notebook, `sys.last_value.history`.
+    The model keeps the parameters of its last step, and can be used or trained further.
+
     Equation: eq-minibatch-elbo.
 
     Args:
         model: the VAE; its parameters are changed, and moved to `device` if one is named.
-        x: training data, `(N, D)`.
+        x: training data, `(N, D)`, a tensor or a NumPy array of the model's dtype.
         epochs: passes over the data.
         batch_size: B; the last batch of an epoch may be smaller.
         lr: Adam's step size (the highest one if `one_cycle`).
@@ -76,10 +94,14 @@ def fit(
         on_epoch: called as `on_epoch(epoch, history)` after each epoch, counted from 1.
 
     Returns:
-        the history; the final one if training was stopped by an error is lost, the model is not.
+        the history.
 
     Raises:
-        ValueError: if x is empty, not `(N, D)` or not finite, or if a number is out of range.
+        ValueError: if x is empty, not `(N, D)` or not finite, if its dtype is not the model's, if
+            a number is out of range, or if no parameter can be trained.
+        TypeError: if an argument, or what a network returns, is of another kind; the message says
+            what to write.
+        RuntimeError: under `torch.no_grad`.
         NonFiniteLossError: as soon as a loss is not finite; the parameters are then those that
             gave this loss, which no step has touched.
 
@@ -92,14 +114,16 @@ def fit(
     >>> len(history.loss)
     2
     """
-    _check_data(model, x)
+    x = as_data(model, x)
+    check_trainable(model)
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("samples", samples)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    if not lr > 0:
-        raise ValueError(f"lr must be positive, got {lr}")
-    if not kl_weight >= 0:
-        raise ValueError(f"kl_weight must not be negative, got {kl_weight}")
+        check_count(name, value)
+    if not 0 < lr < math.inf:
+        raise ValueError(f"lr must be positive and finite, got {lr}")
+    if not 0 <= kl_weight < math.inf:
+        raise ValueError(f"kl_weight must be finite and not negative, got {kl_weight}")
+    if binarize:
+        check_unit_interval(x)
 
     if device is not None:
         model.to(device)
@@ -113,36 +137,48 @@ def fit(
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * steps)
 
     history = History()
-    for epoch in progress(range(1, epochs + 1), "epoch", show=show_progress):
-        totals = torch.zeros(2, device=device)
-        order = torch.randperm(len(x), generator=generator, device=device)
-        for step, index in enumerate(order.split(batch_size), 1):
-            batch = x.index_select(0, index)
-            if binarize:
-                batch = torch.bernoulli(batch, generator=generator)
-            q = model.encode(batch)
-            terms = elbo_terms(model, batch, q, samples=samples, generator=generator)
-            loss = (kl_weight * terms.kl - terms.reconstruction).mean()  # mean over the batch
-            if not torch.isfinite(loss):
-                raise NonFiniteLossError(_explain(terms, epoch, step, lr))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            if schedule is not None:
-                schedule.step()
-            totals += torch.stack([terms.reconstruction.sum(), terms.kl.sum()]).detach()
-        reconstruction, kl = (totals / len(x)).tolist()
-        history.reconstruction.append(reconstruction)
-        history.kl.append(kl)
-        if on_epoch is not None:
-            on_epoch(epoch, history)
+    with _mode(model, training=True), _kept(history, optimizer, epochs):
+        for epoch in progress(range(1, epochs + 1), "epoch", show=show_progress):
+            totals = torch.zeros(2, device=device)
+            order = torch.randperm(len(x), generator=generator, device=device)
+            for step, index in enumerate(order.split(batch_size), 1):
+                batch = x.index_select(0, index)
+                if binarize:
+                    batch = torch.bernoulli(batch, generator=generator)
+                culprit = "q(z|x), from the encoder, is not defined"
+                try:
+                    q = model.encode(batch)
+                    culprit = "the reconstruction, from the decoder, is not defined"
+                    terms = elbo_terms(model, batch, q, samples=samples, generator=generator)
+                except UndefinedDensityError as error:
+                    what = f"{culprit} ({error})"
+                    raise NonFiniteLossError(_explain(what, epoch, step, lr)) from error
+                loss = (kl_weight * terms.kl - terms.reconstruction).mean()  # mean over the batch
+                if not torch.isfinite(loss):
+                    raise NonFiniteLossError(_explain(_overflows(terms), epoch, step, lr))
+                if not loss.requires_grad:
+                    raise ValueError(
+                        "the loss must depend on a parameter, but does not: is there a detach() "
+                        "or a no_grad() in the networks?"
+                    )
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                if schedule is not None:
+                    schedule.step()
+                totals += torch.stack([terms.reconstruction.sum(), terms.kl.sum()]).detach()
+            reconstruction, kl = (totals / len(x)).tolist()
+            history.reconstruction.append(reconstruction)
+            history.kl.append(kl)
+            if on_epoch is not None:
+                on_epoch(epoch, history)
     return history
 
 
 @torch.no_grad()
 def evaluate(
     model: VAE,
-    x: Float[Tensor, "N D"],
+    x: Data,
     *,
     samples: int = 1,
     batch_size: int = 1000,
@@ -150,11 +186,14 @@ def evaluate(
 ) -> ElboTerms:
     """The two terms of the ELBO on held-out data, z sampled as in training.
 
+    While it measures, all of the model is in evaluation mode (no dropout, batch statistics as
+    learned); after that each module is in the mode it had.
+
     Equation: eq-amortized-elbo.
 
     Args:
         model: the VAE.
-        x: data, `(N, D)`.
+        x: data, `(N, D)`, a tensor or a NumPy array of the model's dtype.
         samples: L, draws of z for each example.
         batch_size: how many examples are in memory at a time.
         generator: source of the noise.
@@ -163,7 +202,7 @@ def evaluate(
         reconstruction and kl, `(N,)` each, in nats.
 
     Raises:
-        ValueError: if x is empty, not `(N, D)` or not finite, or if a number is out of range.
+        ValueError, TypeError: as `fit`.
 
     Source: Kingma and Welling (2014).
 
@@ -171,68 +210,99 @@ def evaluate(
     >>> evaluate(bernoulli_vae(4, [8], 1), torch.ones(64, 4)).elbo.shape
     torch.Size([64])
     """
-    _check_data(model, x)
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    device = next(model.parameters()).device
+    x = as_data(model, x)
+    check_count("batch_size", batch_size)
+    device = next(model.parameters(), x).device
     generator = _generator_on(device, generator)
-    parts = [
-        elbo_terms(model, part, model.encode(part), samples=samples, generator=generator)
-        for part in x.to(device).split(batch_size)
-    ]
+    with _mode(model, training=False):
+        parts = [
+            elbo_terms(model, part, model.encode(part), samples=samples, generator=generator)
+            for part in x.to(device).split(batch_size)
+        ]
     return ElboTerms(*(torch.cat(term) for term in zip(*parts, strict=True)))
 
 
 def progress(items: Sequence, label: str, *, show: bool = True) -> Iterator:
-    """Yield the items while one line of output counts them; the line it leaves is always the same.
+    """Yield the items while a line of output counts them; the last line is always the same.
+
+    In a terminal and in a notebook one line is written over. Elsewhere, in a log, whole lines are
+    printed, about twenty in all.
 
     >>> list(progress([1, 2], "epoch", show=False))
     [1, 2]
     """
     start = time.perf_counter()
+    total = len(items)
+    # A notebook is no terminal, but it knows the carriage return; there IPython names itself.
+    rewrite = sys.stdout.isatty() or hasattr(builtins, "__IPYTHON__")
     for k, item in enumerate(items, 1):
         yield item
-        if show:
-            left = (time.perf_counter() - start) / k * (len(items) - k)
-            print(f"\r{label} {k}/{len(items)}, {left:.0f} s left   ", end="", flush=True)
+        left = (time.perf_counter() - start) / k * (total - k)
+        if show and rewrite:
+            print(f"\r{label} {k}/{total}, {left:.0f} s left   ", end="", flush=True)
+        elif show and k < total and k % -(-total // 20) == 0:
+            print(f"{label} {k}/{total}, {left:.0f} s left", flush=True)
     if show:
-        print(f"\r{label} {len(items)}/{len(items)} done" + " " * 12)
+        print(
+            f"\r{label} {total}/{total} done" + " " * 12
+            if rewrite
+            else f"{label} {total}/{total} done"
+        )
+
+
+@contextlib.contextmanager
+def _mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """All of the model in training or evaluation mode for a while; then each module as it was."""
+    before = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
+
+
+@contextlib.contextmanager
+def _kept(history: History, optimizer: torch.optim.Optimizer, epochs: int) -> Iterator[None]:
+    """What interrupts the training carries the history; no gradient is left on the model."""
+    try:
+        yield
+    except BaseException as error:
+        error.history = history
+        error.add_note(
+            f"fit had finished {len(history.kl)} of {epochs} epochs. Their history is the "
+            "attribute `history` of this error (in a notebook: sys.last_value.history); the "
+            "model keeps the parameters of its last step."
+        )
+        raise
+    finally:
+        optimizer.zero_grad()
 
 
 def _generator_on(
     device: torch.device, generator: torch.Generator | None
 ) -> torch.Generator | None:
     """The caller's generator, or one on `device` that is seeded from it."""
+    check_generator(generator)
     if generator is None or generator.device.type == device.type:
         return generator
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     return torch.Generator(device).manual_seed(seed)
 
 
-def _check_data(model: VAE, x: Tensor) -> None:
-    if x.ndim != 2 or x.shape[1] != model.data_dim:
-        raise ValueError(
-            f"x must be (N, D) = (N, {model.data_dim}), got {tuple(x.shape)}: flatten the images"
-        )
-    if len(x) == 0:
-        raise ValueError("x must hold at least one example, got an empty data set")
-    if not x.is_floating_point():
-        raise ValueError(f"x must be a floating-point tensor, got {x.dtype}: divide by 255")
-    if not all_finite(x):
-        count = int((~torch.isfinite(x)).sum())
-        raise ValueError(f"x must be finite, got {count} values that are NaN or infinite")
-
-
-def _explain(terms: ElboTerms, epoch: int, step: int, lr: float) -> str:
-    culprits = [
+def _overflows(terms: ElboTerms) -> str:
+    names = [
         name
         for name, term in zip(("reconstruction", "KL"), terms, strict=True)
         if not torch.isfinite(term).all()
     ]
+    return f"the {' and the '.join(names) or 'weighted sum'} overflowed"
+
+
+def _explain(what: str, epoch: int, step: int, lr: float) -> str:
     return (
-        f"the loss is not finite in epoch {epoch}, step {step}: the "
-        f"{' and the '.join(culprits) or 'weighted sum'} overflowed. Training stopped before the "
-        "step, so the parameters are still those that gave this loss. Usual causes: a step size "
-        f"that is too large (lr={lr:g}), data far from unit scale, or a decoder whose learned "
+        f"the loss is not finite in epoch {epoch}, step {step}: {what}. Training stopped before "
+        "the step, so the parameters are still those that gave this loss. Usual causes: a step "
+        f"size that is too large (lr={lr:g}), data far from unit scale, or a decoder whose learned "
         "σ runs towards zero (raise min_sigma or share σ between pixels)."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 
 import torch
@@ -13,16 +14,25 @@ from torch.nn import functional as F
 LOG_2PI = math.log(2 * math.pi)
 
 
+class UndefinedDensityError(ValueError):
+    """There is no number to return: NaN among the parameters, or no density (σ = 0).
+
+    It is what a diverging network returns; `training.fit` says in which step, and what to try.
+    """
+
+
 @dataclass(frozen=True)
 class Normal:
     """Gaussian with diagonal covariance, N(loc, diag(scale²)), over the last dimension.
 
     Args:
         loc: mean, `(*batch, d)`.
-        scale: standard deviation, positive, the shape of `loc` (or broadcastable to it).
+        scale: standard deviation, positive, the shape of `loc` (or broadcastable to it). Zero, an
+            underflow, is a point mass: its KL is infinite, and `log_prob` is not defined.
 
     Raises:
         ValueError: if the shapes do not agree or a standard deviation is negative.
+        UndefinedDensityError: a ValueError, if a parameter is NaN.
 
     >>> Normal(torch.zeros(5, 2), torch.ones(5, 2)).log_prob(torch.zeros(5, 2)).shape
     torch.Size([5])
@@ -32,21 +42,23 @@ class Normal:
     scale: Float[Tensor, "*#batch #d"]
 
     def __post_init__(self) -> None:
-        try:
-            shape = torch.broadcast_shapes(self.loc.shape, self.scale.shape)
-        except RuntimeError:
-            shape = None
+        shape = self.scale.shape
+        if shape != self.loc.shape:
+            try:
+                shape = torch.broadcast_shapes(self.loc.shape, shape)
+            except RuntimeError:
+                shape = None
         if self.loc.ndim == 0 or shape != self.loc.shape:
             raise ValueError(
                 "loc and scale must agree, with the event as last dimension: got loc "
                 f"{tuple(self.loc.shape)} and scale {tuple(self.scale.shape)}"
             )
-        # Zero (an underflow) and NaN pass: the loss they give is not finite, and `fit` explains it.
-        if (self.scale < 0).any():
-            raise ValueError(
-                f"scale must be positive, got min {self.scale.min():.3g}: it is a standard "
-                "deviation, not a logarithm"
-            )
+        # One pass over each: the smallest entry is NaN if any is, and `not` sees that.
+        if self.scale.numel() and not self.scale.detach().min().item() >= 0:
+            raise _scale_error(self.scale)
+        if _any_nan(self.loc):
+            count = int(self.loc.isnan().sum())
+            raise UndefinedDensityError(f"loc must not be NaN, got NaN in {count} places")
         if self.scale.shape != self.loc.shape:
             object.__setattr__(self, "scale", self.scale.expand_as(self.loc))
 
@@ -70,6 +82,7 @@ class Normal:
 
         Raises:
             ValueError: if the last dimension of `value` is not d.
+            UndefinedDensityError: a ValueError, if a result is NaN.
 
         Source: Bishop (2006), section 2.3.
 
@@ -78,7 +91,12 @@ class Normal:
         """
         check_event(value, self.loc)
         standardized = (value - self.loc) / self.scale
-        return -(0.5 * (standardized.square() + LOG_2PI) + self.scale.log()).sum(-1)
+        log_density = -(0.5 * (standardized.square() + LOG_2PI) + self.scale.log()).sum(-1)
+        if _any_nan(log_density):
+            point = bool((self.scale == 0).any())
+            problem = "a scale is 0, and a point mass has no density" if point else "∞ − ∞"
+            raise _undefined(value, problem)
+        return log_density
 
     def rsample(
         self, n: int | None = None, *, generator: torch.Generator | None = None
@@ -103,6 +121,7 @@ class Normal:
         >>> q.rsample(3, generator=torch.Generator().manual_seed(0)).shape
         torch.Size([3, 5, 2])
         """
+        check_generator(generator)
         shape = sample_shape(n, self.loc)
         eps = torch.randn(shape, generator=generator, dtype=self.loc.dtype, device=self.loc.device)
         return self.loc + self.scale * eps
@@ -164,6 +183,8 @@ class Bernoulli:
         Raises:
             ValueError: if a pixel lies outside [0, 1] or is NaN, or if the last dimension of
                 `value` is not D.
+            UndefinedDensityError: a ValueError, if a logit is NaN, or infinite with an undefined
+                result.
 
         Source: Kingma and Welling (2014), appendix C.1, on logits instead of probabilities.
 
@@ -174,12 +195,16 @@ class Bernoulli:
         check_unit_interval(value)
         x, logits = torch.broadcast_tensors(value, self.logits)
         # The library's form of x·a − softplus(a): exact at both ends, and one fused pass.
-        return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
+        log_p = -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
+        if _any_nan(log_p):
+            raise _undefined(value, "logits must be finite, got NaN or infinity")
+        return log_p
 
     def sample(
         self, n: int | None = None, *, generator: torch.Generator | None = None
     ) -> Float[Tensor, "*sample D"]:
         """Draw images of zeros and ones, `(n, *batch, D)`, or `(*batch, D)` for `n=None`."""
+        check_generator(generator)
         probs = self.probs.detach().expand(sample_shape(n, self.logits))
         return torch.bernoulli(probs, generator=generator)
 
@@ -190,8 +215,7 @@ def standard_normal(d: int, **tensor_options) -> Normal:
     >>> standard_normal(2).loc
     tensor([0., 0.])
     """
-    if d < 1:
-        raise ValueError(f"d must be at least 1, got {d}")
+    check_count("d", d)
     zeros = torch.zeros(d, **tensor_options)
     return Normal(zeros, zeros + 1)
 
@@ -265,7 +289,7 @@ def check_unit_interval(images: Tensor, name: str = "images") -> None:
         return
     if bool(low.isnan() | high.isnan()):
         raise ValueError(f"{name} must lie in [0, 1] for a Bernoulli decoder, got NaN")
-    offender = f"min {low:.4g}" if low < 0 else f"max {high:.4g}"
+    offender = f"min {in_full(low)}" if low < 0 else f"max {in_full(high)}"
     raise ValueError(
         f"{name} must lie in [0, 1] for a Bernoulli decoder, got {offender}: "
         "rescale, or use a Gaussian decoder"
@@ -315,7 +339,7 @@ def sample_shape(n: int | None, parameter: Tensor) -> tuple[int, ...]:
         parameter: `(*batch, d)`.
 
     Raises:
-        ValueError: if `n` is less than 1.
+        ValueError: if `n` is less than 1, or no whole number.
 
     Source: the leading dimension counts draws, in all of this package.
 
@@ -324,6 +348,107 @@ def sample_shape(n: int | None, parameter: Tensor) -> tuple[int, ...]:
     """
     if n is None:
         return tuple(parameter.shape)
-    if n < 1:
-        raise ValueError(f"n must be at least 1 or None, got {n}")
+    check_count("n", n, "or None")
     return (n, *parameter.shape)
+
+
+def check_count(name: str, value: object, otherwise: str = "") -> None:
+    """Raise ValueError unless `value` is a whole number of at least 1.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        otherwise: what else is accepted, for the message.
+
+    Raises:
+        ValueError: naming the argument and what was given.
+
+    Source: epochs, samples and batches are counted, in all of this package.
+
+    >>> check_count("epochs", 20)
+    """
+    otherwise = otherwise and f" {otherwise}"
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be a whole number{otherwise}, got {value!r}") from None
+    if whole < 1:
+        raise ValueError(f"{name} must be at least 1{otherwise}, got {value}")
+
+
+def check_generator(generator: torch.Generator | None) -> None:
+    """Raise TypeError unless `generator` is a `torch.Generator` or None; a bare seed is neither.
+
+    Args:
+        generator: what was given.
+
+    Raises:
+        TypeError: with the line that makes a generator.
+
+    Source: randomness is an explicit generator, in all of this package.
+
+    >>> check_generator(torch.Generator().manual_seed(0))
+    """
+    if generator is not None and not isinstance(generator, torch.Generator):
+        seed = generator if isinstance(generator, int) else 0
+        raise TypeError(
+            f"generator must be a torch.Generator or None, got {generator!r}: "
+            f"generator=torch.Generator().manual_seed({seed})"
+        )
+
+
+def in_full(number: Tensor | float) -> str:
+    """The shortest text that tells a number from every other of its kind, for messages.
+
+    Rounded, 1.0000001 would read "must lie in [0, 1], got 1".
+
+    Args:
+        number: a Python number, or a tensor with one entry.
+
+    Source: `str` of Python and NumPy, which end where the precision of the dtype ends.
+
+    >>> in_full(torch.tensor(1.0000001)), in_full(-1.0)
+    ('1.0000001', '-1')
+    """
+    if isinstance(number, Tensor):
+        entry = number.detach().cpu()
+        number = entry.item() if entry.dtype == torch.bfloat16 else entry.numpy()
+    return str(number).removesuffix(".0")
+
+
+def kind_of(value: object) -> str:
+    """The class of a value, with its article, for messages.
+
+    Args:
+        value: what was given.
+
+    Source: none.
+
+    >>> kind_of([]), kind_of(1)
+    ('a list', 'an int')
+    """
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "AEIOUaeiou" else f"a {name}"
+
+
+def _scale_error(scale: Tensor) -> ValueError:
+    """Negative is a mistake in the code; NaN is what training does to a network."""
+    count = int(scale.isnan().sum())
+    if count:
+        return UndefinedDensityError(f"scale must be positive, got NaN in {count} places")
+    return ValueError(
+        f"scale must be positive, got min {in_full(scale.min())}: it is a standard deviation, "
+        "not a logarithm"
+    )
+
+
+def _any_nan(values: Tensor) -> bool:
+    """One pass: the smallest entry is NaN if any is."""
+    return values.numel() > 0 and math.isnan(values.detach().min().item())
+
+
+def _undefined(value: Tensor, problem: str) -> UndefinedDensityError:
+    count = int(value.isnan().sum())
+    if count:
+        problem = f"value must not be NaN, got NaN in {count} places"
+    return UndefinedDensityError(f"log_prob is not defined: {problem}")
