@@ -90,7 +90,7 @@ class Page:
 
     text: str
     headings: tuple = ()  # (anchor, heading, the text below it)
-    names: frozenset = frozenset()  # claims that were printed with ✓, figures, functions
+    names: frozenset = frozenset()  # claims and rows that were printed with ✓, figures, functions
 
     @property
     def anchors(self):
@@ -131,6 +131,9 @@ def read_page(path):
         for output in cell["outputs"]:
             lines = "".join(output.get("text", "")).splitlines()
             names |= {m[1] for line in lines if (m := re.match(r"✓  (.+): \S+ ± \S+$", line))}
+            table = "".join(output.get("data", {}).get("text/plain", "")).splitlines()
+            if table and table[-1].startswith("✓  "):  # a claim_table: each row's label is a name
+                names |= {re.split(r"\s{2,}", line)[0] for line in table[1:-1]}
     text = "\n\n".join(prose)
     return Page(text, sections(text), frozenset(name.strip() for name in names))
 

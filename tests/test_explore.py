@@ -154,8 +154,7 @@ def test_refresh_equals_execution(name, html):
     nb = notebook(old)
     assert explore.refresh(nb) == 1
     assert nb.cells[0].outputs[0].data["text/html"] == fresh
-    png = base64.b64decode(nb.cells[0].outputs[0].data["image/png"])
-    assert png == stored.poster_png(explore.FIGURES[name])
+    assert set(nb.cells[0].outputs[0].data) == {"text/html", "text/plain"}
     assert explore.refresh(nb) == 0
 
 
@@ -203,7 +202,9 @@ def test_bundle_in_jupyter():
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == figure.model_id
     assert data["text/html"] == figure.static_html()
     assert data["text/plain"] == "ElboBar()"
-    assert base64.b64decode(data["image/png"]) == stored.poster_png("elbo_bar")
+    poster = base64.b64encode(stored.poster_png("elbo_bar")).decode()
+    assert poster in data["text/html"]
+    assert "image/png" not in data  # the same picture once more
     figure.close()
 
 

@@ -33,6 +33,7 @@ BOOK = ROOT / "book"
 COLOURS = 128  # in a stored picture
 MAX_BYTES = 1_000_000
 MAX_LINES = 25  # of a code cell: what a reader can hold in the head
+MAX_FOLDED = 40  # of one whose code is folded on the page, as that of most pictures is
 MAX_WIDTH = 78  # of a line of code: what the page shows without scrolling
 MAX_CLAIMS = 2  # in a cell that teaches; the others stand in a folded one behind it
 PROOF_TITLE = "# @title The numbers of this section, checked"
@@ -220,8 +221,10 @@ def _cell_problems(cell):
         found.append("empty")
     elif cell.execution_count is None:
         found.append("never run: nbval would compare nothing")
-    if cell.source.count("\n") + 1 > MAX_LINES:
-        found.append(f"{cell.source.count(chr(10)) + 1} lines, at most {MAX_LINES}")
+    lines = cell.source.count("\n") + 1
+    most = MAX_FOLDED if tags(cell) & {"hide-input", "hide-cell"} else MAX_LINES
+    if lines > most:
+        found.append(f"{lines} lines, at most {most}")
     if unknown := sorted(tags(cell) - set(TAGS)):
         found.append(f"unknown tag {', '.join(unknown)}; known are {', '.join(TAGS)}")
     if "nbval-ignore-output" in tags(cell) and UNCOMPARED_REASON not in cell.source:

@@ -169,12 +169,13 @@ class _Judgement:
     holds: bool
     here: str  # the value, with the decimals of the tolerance
     exact: str  # the value, with enough decimals to differ
-    number: str  # the book's
+    number: str  # the book's; without decimals where it is an int
     book: str  # the book's, with its tolerance
 
 
 def _judge(value, expected, tol):
     value = float(value.detach() if hasattr(value, "detach") else value)
+    count = isinstance(expected, int)  # of things: 4, and not 4.0
     expected, tol = float(expected) + 0.0, float(tol)  # + 0.0: no minus sign before a zero
     if not 0 < tol < float("inf"):
         raise ValueError(f"tol must be a positive number, got {tol}")
@@ -190,7 +191,7 @@ def _judge(value, expected, tol):
         holds=abs(value - expected) <= tol * (1 + 1e-9),  # the limit belongs to it, as written
         here=f"{value:.{digits}f}",
         exact=f"{value:.{digits + 2}f}",
-        number=f"{expected:.{digits}f}",
+        number=f"{expected:.{0 if count else digits}f}",
         book=f"{expected:.{digits}f} ± {tol:.{digits}f}",
     )
 

@@ -106,7 +106,7 @@ const bubbleTrainer = ({ hidden, start, images, batch, rate }) => {
   const plan = (step) => {
     const epoch = Math.floor(step / perEpoch), first = (step % perEpoch) * batch;
     if (epoch !== orderOf) {
-      const key = normalNoise(0x40000000 + epoch, count);
+      const key = normalNoise(2 ** 30 + epoch, count);
       order = Array.from(key.keys()).sort((a, b) => key[a] - key[b]);
       orderOf = epoch;
     }

@@ -1,13 +1,12 @@
 """The base class of the interactive figures: one ES module, two hosts."""
 
-import base64
 import sys
 from typing import Any, ClassVar
 
 import anywidget
 import traitlets
 
-from vae_tutorial.explore.page import module_source, page_html, poster_png, style_source
+from vae_tutorial.explore.page import module_source, page_html, style_source
 
 
 class Positive(traitlets.Float):
@@ -62,7 +61,7 @@ class Figure(anywidget.AnyWidget):
         return page_html(self.figure, {key: getattr(self, key) for key in self.stored}, self.alt)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Return the live view, the stored HTML, the poster and one line of text.
+        """Return the live view, the stored HTML, which holds the poster, and one line of text.
 
         ipywidgets 7 (Colab) displays a widget by itself and never asks; should Colab ask, it gets
         the live view alone, so that nothing depends on which of several forms it would prefer.
@@ -72,5 +71,4 @@ class Figure(anywidget.AnyWidget):
             return bundle
         data, metadata = bundle
         data["text/html"] = self.static_html()
-        data["image/png"] = base64.b64encode(poster_png(self.figure)).decode()
         return data, metadata

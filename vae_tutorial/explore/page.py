@@ -209,6 +209,5 @@ def refresh(
             continue
         moved += 1
         data["text/html"] = new if isinstance(old, str) else new.splitlines(keepends=True)
-        if "image/png" in data:
-            data["image/png"] = base64.b64encode(poster_png(found["figure"])).decode() + "\n"
+        data.pop("image/png", None)  # the HTML holds the poster
     return moved
