@@ -100,11 +100,13 @@ def test_torch_bernoulli_becomes_ours_and_scores_grey(independent):
         p = td.Bernoulli(logits=logits)
         return td.Independent(p, 1) if independent else p
 
-    p = vae(decoder_head=head).decode(torch.randn(3, 5, d, generator=seeded()))
+    model, z = vae(decoder_head=head), torch.randn(3, 5, d, generator=seeded())
+    p, logits = model.decode(z), model.decoder.linear(z)
     assert type(p) is Bernoulli
+    torch.testing.assert_close(p.logits, logits)
     grey = torch.rand(5, D, generator=seeded())
     reference = -nn.functional.binary_cross_entropy(
-        p.probs, grey.expand(3, 5, D), reduction="none"
+        logits.sigmoid(), grey.expand(3, 5, D), reduction="none"
     ).sum(-1)
     torch.testing.assert_close(p.log_prob(grey), reference)
 

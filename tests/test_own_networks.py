@@ -1,5 +1,8 @@
 """Readers' own networks and habits, through `fit` and `evaluate`: a right value, or a sentence."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import distributions as td
@@ -372,3 +375,13 @@ def test_a_small_convolutional_network_learns_digits():
         model, digits.train, epochs=3, lr=1e-2, generator=seeded(), show_progress=False, samples=2
     )
     assert history.loss[-1] < history.loss[0] - 3
+
+
+def test_the_readme_shows_a_network_of_ones_own(reader):
+    """The second piece of code in the README runs, and ends below the price of the mean image."""
+    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf8")
+    code = re.findall(r"```python\n(.*?)```", text, re.S)[1]
+    done = reader(code)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 50/50 done" in done.stdout.splitlines()
+    assert float(re.search(r"tensor\((.*)\)", done.stdout)[1]) < 27.0

@@ -49,6 +49,7 @@ B, D, O, T, X, G = (
     "diagnostics",
 )
 A, R = "autoencoders", "reparameterization"
+F, I = "distributions/folding", "inputs"
 KL0 = "(0.5 * (q.loc.square() + q.scale.square() - 1) - q.scale.log()).sum(-1)"
 BUGS = [
     Bug("kl-half", "KL without its ½", B, KL0, KL0.replace("0.5 * ", "1.0 * "), D),
@@ -60,8 +61,8 @@ BUGS = [
     Bug("kl-swapped", "KL(p‖q) for KL(q‖p)", B, "    check_event(q.loc, p.loc)\n", "    q, p = p, q\n    check_event(q.loc, p.loc)\n", D),
     Bug("log2", "log₂ of π in place of log 2π", B, "LOG_2PI = math.log(2 * math.pi)", "LOG_2PI = math.log2(math.pi)", D),
     Bug("density-half", "½ missing on the square", B, "0.5 * (standardized.square() + LOG_2PI)", "(standardized.square() + 0.5 * LOG_2PI)", D),
-    Bug("density-log", "½ missing on log σ²", B, "+ self.scale.log()).sum(-1)\n\n    def rsample", "+ 2 * self.scale.log()).sum(-1)\n\n    def rsample", D),
-    Bug("density-pixels", "mean over the pixels of a Gaussian", B, "+ self.scale.log()).sum(-1)\n\n    def rsample", "+ self.scale.log()).mean(-1)\n\n    def rsample", D),
+    Bug("density-log", "½ missing on log σ²", B, "+ self.scale.log()).sum(-1)\n        if", "+ 2 * self.scale.log()).sum(-1)\n        if", D),
+    Bug("density-pixels", "mean over the pixels of a Gaussian", B, "+ self.scale.log()).sum(-1)\n        if", "+ self.scale.log()).mean(-1)\n        if", D),
     Bug("sample-variance", "z = μ + σ² ε", B, "return self.loc + self.scale * eps", "return self.loc + self.scale**2 * eps", D),
     Bug("sample-shared", "one ε for the whole batch", B, "torch.randn(shape, generator", "torch.randn(shape[-1:], generator", D),
     Bug("sample-detached", "the sample cut from the graph", B, "return self.loc + self.scale * eps", "return (self.loc + self.scale * eps).detach()", D),
@@ -72,14 +73,14 @@ BUGS = [
     Bug("a-no-prior", "log p(z) forgotten in form A", O, " + model.prior.log_prob(z) - q.log_prob(z)", " - q.log_prob(z)", O),
     Bug("a-sign", "+ log q(z) in form A", O, " + model.prior.log_prob(z) - q.log_prob(z)", " + model.prior.log_prob(z) + q.log_prob(z)", O),
     Bug("a-detached", "q's density without gradient in form A", O, "- q.log_prob(z)", "- q.detach().log_prob(z)", O),
-    Bug("no-1-over-l", "sum over samples without 1/L", O, "log_prob(x).mean(0), kl_normal", "log_prob(x).sum(0), kl_normal", O),
+    Bug("no-1-over-l", "sum over samples without 1/L", O, "_log_p_x_given_z(model, x, z).mean(0)", "_log_p_x_given_z(model, x, z).sum(0)", O),
     Bug("iw-mean-log", "mean of logs for log of mean", O, "torch.logsumexp(log_w, dim=0) - math.log(len(log_w))", "log_w.mean(0)", O),
     Bug("iw-no-k", "−log K forgotten", O, "torch.logsumexp(log_w, dim=0) - math.log(len(log_w))", "torch.logsumexp(log_w, dim=0)", O),
     Bug("iw-overflow", "exp before log", O, "torch.logsumexp(log_w, dim=0) - math.log(len(log_w))", "log_w.exp().mean(0).log()", O),
-    Bug("logvar", "exp(logvar) for σ", "models", "(0.5 * logvar).exp()", "logvar.exp()", "models"),
+    Bug("logvar", "exp(logvar) for σ", "models", "(0.5 * logvar).exp())  #", "logvar.exp())  #", "models"),
     Bug("eval-mean", "evaluation with z = μ", T, "        elbo_terms(model, part, model.encode(part), samples", "        elbo_terms(model, part, type(model.prior)(model.encode(part).loc, 1e-9 * model.encode(part).scale), samples", T),
     Bug("fit-sum", "sum over the batch: a step 128 times too long", T, "terms.reconstruction).mean()  #", "terms.reconstruction).sum()  #", T),
-    Bug("fit-zero-grad", "gradients never reset", T, "            optimizer.zero_grad()\n", "", T),
+    Bug("fit-zero-grad", "gradients never reset", T, "                optimizer.zero_grad()\n                loss", "                loss", T),
     Bug("fit-kl-weight", "the KL weight on the wrong term", T, "(kl_weight * terms.kl - terms.reconstruction)", "(terms.kl - kl_weight * terms.reconstruction)", T),
     Bug("history", "the last, smaller batch weighs as much as the others", T, "(totals / len(x)).tolist()", "(totals / (steps * batch_size)).tolist()", T),
     Bug("nan", "a NaN loss trains on", T, "if not torch.isfinite(loss):", "if False:", T),
@@ -102,6 +103,26 @@ BUGS = [
     Bug("implicit-sign", "implicit slope with the wrong sign", R, "return z - (height", "return z + (height", R),
     Bug("no-exp", "a diagonal of L that may touch zero", R, "torch.diag_embed(diagonal.exp())", "torch.diag_embed(diagonal.abs() + 1e-3)", R),
     Bug("gumbel-heat", "temperature on the logits only", R, "torch.softmax((logits + gumbel(u)) / temperature, -1)", "torch.softmax(logits / temperature + gumbel(u), -1)", R),
+    Bug("fold-order", "samples and batch swapped when unfolded", F, "value.reshape(*batch, *value.shape[1:]))", "value.reshape(*batch[::-1], *value.shape[1:]).transpose(0, len(batch) - 1))", "folding"),
+    Bug("fold-drop", "the sample axis dropped when unfolded", "models", "unfold(p, z.shape[:-1])", "unfold(p, z.shape[1:-1])", "folding"),
+    Bug("fold-samples", "only the first sample is decoded", "models", "rows = z.reshape(-1, self.latent_dim)", "rows = z[:1].reshape(-1, self.latent_dim)", "folding"),
+    Bug("fold-rows", "a foreign density read column by column", F, "value.expand(shape).reshape(*extra, rows, self.dim)", "value.expand(shape).transpose(-2, -3).reshape(*extra, rows, self.dim)", "folding"),
+    Bug("torch-variance", "torch's variance taken for its σ", F, "Normal(inner.loc, inner.scale)", "Normal(inner.loc, inner.variance)", "own_networks"),
+    Bug("torch-probs", "probabilities taken for logits", F, "Bernoulli(inner.logits)", "Bernoulli(inner.probs)", "folding"),
+    Bug("pixel-scores", "a number for each pixel is averaged", O, "    if value.shape != expected:\n", "    if False:\n", "own_networks"),
+    Bug("nan-density", "a point mass has the density NaN", B, "        if _any_nan(log_density):\n", "        if False:\n", D),
+    Bug("scale-named", "the largest scale blamed", B, "in_full(scale.min())", "in_full(scale.max())", D),
+    Bug("rounded", "1.0000001 reads 1", B, 'return str(number).removesuffix(".0")', 'return f"{float(number):.4g}"', D),
+    Bug("one-by-one", "no batches of one", B, "    if whole < 1:\n", "    if whole <= 1:\n", T),
+    Bug("binarize", "pixels thresholded, not drawn", T, "batch = torch.bernoulli(batch, generator=generator)", "batch = (batch > 0.5).to(batch.dtype)", T),
+    Bug("history-weight", "a history whose KL carries its weight", T, "terms.kl.sum()]).detach()", "kl_weight * terms.kl.sum()]).detach()", T),
+    Bug("one-cycle", "a schedule longer than the run", T, "total_steps=epochs * steps)", "total_steps=epochs * steps + 1)", T),
+    Bug("time-left", "the time of all epochs as the time left", T, "/ k * (total - k)", "/ k * total", T),
+    Bug("lost-history", "an interruption loses the history", T, "        error.history = history\n", "", T),
+    Bug("dropout", "evaluation with dropout and batch statistics", T, "with _mode(model, training=False):", "with _mode(model, training=True):", "own_networks"),
+    Bug("mode-kept", "the mode of the model is not given back", T, "            module.training = mode\n", "            pass\n", "own_networks"),
+    Bug("no-grad", "fit under no_grad fails in the library", I, "    if not torch.is_grad_enabled():\n", "    if False:\n", I),
+    Bug("dtype", "float64 data fail in the library", I, "    if theirs and x.dtype not in theirs:\n", "    if False:\n", I),
 ]  # fmt: skip
 
 

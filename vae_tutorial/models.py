@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from vae_tutorial.distributions import (
     Bernoulli,
     Normal,
+    UndefinedDensityError,
     as_distribution,
     check_count,
     check_generator,
@@ -327,7 +329,8 @@ class VAE(nn.Module):
         """q(z|x) over `(*batch, d)`; ValueError for a wrong width, TypeError for no Gaussian."""
         _check_width("x", x, self.data_dim)
         rows = x.reshape(-1, self.data_dim)  # (N, D)
-        q = as_distribution(self.encoder(rows), len(rows), self.latent_dim, "encoder")
+        with _named("q(z|x), from the encoder"):
+            q = as_distribution(self.encoder(rows), len(rows), self.latent_dim, "encoder")
         return unfold(q, x.shape[:-1])
 
     def decode(self, z: Float[Tensor, "*batch d"]) -> Any:
@@ -338,7 +341,8 @@ class VAE(nn.Module):
         """
         _check_width("z", z, self.latent_dim)
         rows = z.reshape(-1, self.latent_dim)  # (N, d), N = L·B
-        p = as_distribution(self.decoder(rows), len(rows), self.data_dim, "decoder")
+        with _named("p(x|z), from the decoder"):
+            p = as_distribution(self.decoder(rows), len(rows), self.data_dim, "decoder")
         return unfold(p, z.shape[:-1])
 
 
@@ -424,6 +428,15 @@ def _halved(side: int, channels: Sequence[int]) -> int:
             f"{len(channels)} channels, got {side}: use fewer, or pad the images"
         )
     return small
+
+
+@contextlib.contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Say which of the two networks returned NaN."""
+    try:
+        yield
+    except UndefinedDensityError as error:
+        raise UndefinedDensityError(f"{what}: {error}") from None
 
 
 def _check_width(name: str, value: Tensor, width: int) -> None:

@@ -137,7 +137,7 @@ def fit(
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * steps)
 
     history = History()
-    with _mode(model, training=True), _kept(history, optimizer, epochs):
+    with _training(model, optimizer, history, epochs):
         for epoch in progress(range(1, epochs + 1), "epoch", show=show_progress):
             totals = torch.zeros(2, device=device)
             order = torch.randperm(len(x), generator=generator, device=device)
@@ -145,22 +145,11 @@ def fit(
                 batch = x.index_select(0, index)
                 if binarize:
                     batch = torch.bernoulli(batch, generator=generator)
-                culprit = "q(z|x), from the encoder, is not defined"
-                try:
+                with _explained(epoch, step, lr):
                     q = model.encode(batch)
-                    culprit = "the reconstruction, from the decoder, is not defined"
                     terms = elbo_terms(model, batch, q, samples=samples, generator=generator)
-                except UndefinedDensityError as error:
-                    what = f"{culprit} ({error})"
-                    raise NonFiniteLossError(_explain(what, epoch, step, lr)) from error
-                loss = (kl_weight * terms.kl - terms.reconstruction).mean()  # mean over the batch
-                if not torch.isfinite(loss):
-                    raise NonFiniteLossError(_explain(_overflows(terms), epoch, step, lr))
-                if not loss.requires_grad:
-                    raise ValueError(
-                        "the loss must depend on a parameter, but does not: is there a detach() "
-                        "or a no_grad() in the networks?"
-                    )
+                    loss = (kl_weight * terms.kl - terms.reconstruction).mean()  # over the batch
+                    _check_loss(loss, terms)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -263,10 +252,13 @@ def _mode(model: nn.Module, *, training: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _kept(history: History, optimizer: torch.optim.Optimizer, epochs: int) -> Iterator[None]:
-    """What interrupts the training carries the history; no gradient is left on the model."""
+def _training(
+    model: nn.Module, optimizer: torch.optim.Optimizer, history: History, epochs: int
+) -> Iterator[None]:
+    """Training mode; what interrupts it carries the history; no gradient is left on the model."""
     try:
-        yield
+        with _mode(model, training=True):
+            yield
     except BaseException as error:
         error.history = history
         error.add_note(
@@ -279,6 +271,35 @@ def _kept(history: History, optimizer: torch.optim.Optimizer, epochs: int) -> It
         optimizer.zero_grad()
 
 
+@contextlib.contextmanager
+def _explained(epoch: int, step: int, lr: float) -> Iterator[None]:
+    """A density or a loss that is no number, with the step and what to try."""
+    try:
+        yield
+    except UndefinedDensityError as error:
+        raise NonFiniteLossError(
+            f"the loss is not finite in epoch {epoch}, step {step}: {error}. Training stopped "
+            "before the step, so the parameters are still those that gave this loss. Usual causes: "
+            f"a step size that is too large (lr={lr:g}), data far from unit scale, or a decoder "
+            "whose learned σ runs towards zero (raise min_sigma or share σ between pixels)."
+        ) from error
+
+
+def _check_loss(loss: Tensor, terms: ElboTerms) -> None:
+    if not torch.isfinite(loss):
+        names = [
+            name
+            for name, term in zip(("reconstruction", "KL"), terms, strict=True)
+            if not torch.isfinite(term).all()
+        ]
+        raise UndefinedDensityError(f"the {' and the '.join(names) or 'weighted sum'} overflowed")
+    if not loss.requires_grad:
+        raise ValueError(
+            "the loss must depend on a parameter, but does not: is there a detach() or a "
+            "no_grad() in the networks?"
+        )
+
+
 def _generator_on(
     device: torch.device, generator: torch.Generator | None
 ) -> torch.Generator | None:
@@ -288,21 +309,3 @@ def _generator_on(
         return generator
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     return torch.Generator(device).manual_seed(seed)
-
-
-def _overflows(terms: ElboTerms) -> str:
-    names = [
-        name
-        for name, term in zip(("reconstruction", "KL"), terms, strict=True)
-        if not torch.isfinite(term).all()
-    ]
-    return f"the {' and the '.join(names) or 'weighted sum'} overflowed"
-
-
-def _explain(what: str, epoch: int, step: int, lr: float) -> str:
-    return (
-        f"the loss is not finite in epoch {epoch}, step {step}: {what}. Training stopped before "
-        "the step, so the parameters are still those that gave this loss. Usual causes: a step "
-        f"size that is too large (lr={lr:g}), data far from unit scale, or a decoder whose learned "
-        "σ runs towards zero (raise min_sigma or share σ between pixels)."
-    )
