@@ -38,8 +38,7 @@ $(STAMP): requirements.txt pyproject.toml
 	@touch $@
 
 book: $(STAMP)
-	$(BIN)/jupyter-book build book --config $(CURDIR)/_config.yml --toc $(CURDIR)/_toc.yml \
-	  --path-output . -W -n --keep-going
+	$(BIN)/python tools/book.py
 
 # One notebook goes to one worker (loadscope), and each worker computes on one thread.
 test: $(STAMP)

@@ -110,11 +110,11 @@ class Watch:
 
 
 def settle(page):
-    """Wait until formulas are set, fonts and pictures are in, and what moves has stopped."""
+    """Start each figure; wait until fonts and pictures are in, and what moves has stopped."""
     page.evaluate(
         """async () => {
           const frame = () => new Promise(requestAnimationFrame);
-          await window.MathJax?.startup?.promise;
+          document.dispatchEvent(new Event("vaefig:all"));
           await document.fonts.ready;
           for (const e of document.images) e.loading = "eager";
           await Promise.allSettled([...document.images].map((e) => e.decode()));

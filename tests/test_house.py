@@ -199,6 +199,19 @@ def test_every_chapter_has_a_row():
     assert set(contributors_table()) == set(chapters())
 
 
+def test_the_table_of_the_readme_holds_the_chapters_of_the_book_and_no_other():
+    named = re.findall(r"^\| .* \| .* \| \[(\w+)\]\(", README, re.M)
+    assert named == list(chapters())
+    assert set(named) <= set(re.findall(r"file: (\w+)", (ROOT / "_toc.yml").read_text()))
+
+
+def test_the_python_versions_of_readme_classifiers_and_workflow_agree():
+    versions = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["project"]["classifiers"]))
+    assert f"Python {', '.join(versions[:-1])} or {versions[-1]}" in README
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf8")
+    assert re.search(r'python: \["3\.11", "3\.13"\]', workflow)
+
+
 @pytest.mark.parametrize("chapter", sorted(chapters()))
 def test_row_of_the_table_is_true(chapter):
     modules, tests, checks = contributors_table()[chapter]

@@ -1,19 +1,12 @@
-"""Make the built book stand alone: MathJax from the book itself, no dead code, sound markup."""
+"""Make the built book sound: no dead code, markup that browsers and screen readers understand."""
 
-import importlib.util
 import re
-import shutil
 import struct
 from pathlib import Path
-
-# The part of MathJax that these pages use: one script, its fonts, TeX extensions loaded on demand.
-MATHJAX = ["tex-chtml.js", "output/chtml/fonts/woff-v2", "input/tex/extensions"]
 
 # sphinx_thebe is always on in Jupyter Book. Without its launch button all it does is declare one
 # `const` twice on each page, which is an error in the console.
 UNUSED_LISTENERS = {"init_thebe_core", "update_thebe_context"}
-
-ICON_SCRIPT = re.compile(r"\n?[ ]*<script[^>]*/fontawesome\.js[^>]*></script>")
 
 EMPTY_HEAD = re.compile(
     r'<table class="table">\s*<thead>\s*<tr[^>]*>(?:\s*<th[^>]*>\s*(?:<p>\s*</p>)?\s*</th>)+'
@@ -35,32 +28,6 @@ MARKED_FORMULA = re.compile(
     r'(<span class="math notranslate nohighlight">[^<]*</span>[.,;:!?)\]]+)(?=[\s<])'
 )
 PICTURE = re.compile(r'<img (?![^>]*\bwidth=)([^>]*?)src="([^"]*_images/([^"/]+\.png))"([^>]*)>')
-
-
-def copy_mathjax(app, exception):
-    """Copy MathJax from its package on PyPI into the finished book."""
-    if exception is not None or app.builder.format != "html":
-        return
-    package = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent
-    for part in MATHJAX:
-        source = package / "static" / "mathjax" / part
-        target = Path(app.outdir) / "_static" / "mathjax" / part
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)
-
-
-def drop_icon_script(app, exception):
-    """Take the script out that draws icons a second time: they come with the fonts.
-
-    It is a third of what a first visit would load.
-    """
-    if exception is not None or app.builder.format != "html":
-        return
-    for path in Path(app.outdir).glob("*.html"):
-        page = path.read_text(encoding="utf8")
-        if ICON_SCRIPT.search(page):
-            path.write_text(ICON_SCRIPT.sub("", page), encoding="utf8")
 
 
 def png_size(path):
@@ -121,8 +88,5 @@ def setup(app):
             for listener in listeners
             if getattr(listener.handler, "__name__", "") not in UNUSED_LISTENERS
         ]
-    app.config.mathjax_path = "mathjax/tex-chtml.js"
     app.connect("html-page-context", repair_page, priority=900)
-    app.connect("build-finished", copy_mathjax)
-    app.connect("build-finished", drop_icon_script)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

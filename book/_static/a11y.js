@@ -9,7 +9,7 @@ document.addEventListener("DOMContentLoaded", () => {
   each(".citation[role]", (e) => e.removeAttribute("role")); // aria-deprecated-role
 
   // A heading that is only a formula: its glyphs are drawn, so its words come from the MathML.
-  const name = () => each("th:has(mjx-container math)", (th) => { // empty-table-header
+  each("th:has(mjx-container math)", (th) => { // empty-table-header
     const formula = th.querySelector("mjx-container"), words = document.createElement("span");
     const copy = th.cloneNode(true);
     copy.querySelectorAll("mjx-container").forEach((e) => e.remove());
@@ -17,18 +17,36 @@ document.addEventListener("DOMContentLoaded", () => {
     words.className = "visually-hidden";
     words.textContent = th.querySelector("math").textContent;
     formula.setAttribute("aria-hidden", "true");
-    formula.removeAttribute("tabindex");
     th.append(words);
   });
 
-  // A formula within a line that is wider than its paragraph scrolls by itself.
-  const fit = () => each(".math > mjx-container:not([display])", (formula) => {
+  // A formula within a line that is wider than its paragraph scrolls by itself. Only long ones can be
+  // (the build knows their width), and they are looked at when they come near the screen.
+  const fit = (formula) => {
     formula.classList.remove("wide");
     const block = formula.closest("p, td, th, li, dd, figcaption, summary, h1, h2, h3, h4");
     if (block && formula.offsetWidth > block.clientWidth + 1) formula.classList.add("wide");
+  };
+  const near = new IntersectionObserver((entries) => entries.forEach((entry) => {
+    if (entry.isIntersecting) fit(entry.target);
+  }), { rootMargin: "300px" });
+  each("mjx-container.long", (e) => near.observe(e));
+  window.addEventListener("resize", () => each("mjx-container.long", (e) => { near.unobserve(e); near.observe(e); }));
+});
+
+// Who copies a formula gets its TeX: the glyphs are drawn by the style sheet and are no text.
+document.addEventListener("copy", (event) => {
+  const selection = document.getSelection();
+  if (!selection.rangeCount || !event.clipboardData) return;
+  const copied = selection.getRangeAt(0).cloneContents();
+  const formulas = copied.querySelectorAll("mjx-container[data-tex]");
+  if (!formulas.length) return;
+  formulas.forEach((e) => {
+    const mark = e.hasAttribute("display") ? "$$" : "$";
+    e.replaceWith(`${mark}${e.dataset.tex}${mark}`);
   });
-  window.addEventListener("load", () => window.MathJax?.startup?.promise?.then(() => { fit(); name(); }));
-  window.addEventListener("resize", fit);
+  event.clipboardData.setData("text/plain", copied.textContent);
+  event.preventDefault();
 });
 
 // On paper each fold is open: answers and solutions are part of the book. And paper is white: a page

@@ -18,42 +18,25 @@ from typing import Any
 HERE = pathlib.Path(__file__).parent
 POSTER_SCALE = 1.5  # pixels of a poster for one of the page
 
-# The host of the built book: the part of anywidget's model that the figures use, and no more.
-# Each figure looks for its own place by its id; a second copy of the same figure finds the next.
-_HOST = """
-(() => {
+# How a stored figure starts: it looks for its own place by its id, and a second copy of the same
+# figure finds the next. (The built book takes it apart, and starts it when it comes near the screen.)
+_START = """
+%(host)s(() => {
   const id = "%(id)s", css = %(css)s;
   let tries = 0;
-  const mount = () => {
+  const start = () => {
     const el = document.querySelector(`div.vf[data-vaefig="${id}"]:not([data-live])`);
     const json = document.querySelector(`script[data-vaefig-state="${id}"]`);
-    if (!el || !json) { if (tries++ < 300) requestAnimationFrame(mount); return; }
-    el.dataset.live = "1";
-    const state = JSON.parse(json.textContent), listeners = {};
-    for (const k in state) if (state[k]?.b64 !== undefined)
-      state[k] = new DataView(Uint8Array.from(atob(state[k].b64), (c) => c.charCodeAt(0)).buffer);
-    const model = {
-      get: (k) => state[k],
-      set(k, v) {
-        if (state[k] === v) return;
-        state[k] = v;
-        for (const e of ["change:" + k, "change"]) for (const f of [...(listeners[e] || [])]) f();
-      },
-      on(e, f) { (listeners[e] ||= new Set()).add(f); },
-      off(e, f) { listeners[e]?.delete(f); },
-      save_changes() {},
-    };
+    if (!el || !json) { if (tries++ < 300) requestAnimationFrame(start); return; }
     if (!document.querySelector(`style[data-vaefig-css="%(css_id)s"]`)) {
       const style = document.createElement("style");
       style.dataset.vaefigCss = "%(css_id)s";
       style.textContent = css;
       document.head.append(style);
     }
-    const poster = [...el.childNodes];
-    try { el.replaceChildren(); render({ model, el }); }
-    catch (error) { el.replaceChildren(...poster); console.error(error); }
+    mountFigure(el, JSON.parse(json.textContent), render);
   };
-  mount();
+  start();
 })();
 """
 
@@ -61,6 +44,14 @@ _STORED = re.compile(
     r'<div class="vf" data-vaefig="\w+" data-figure="(?P<figure>\w+)">'
     r'.*?alt="(?P<alt>[^"]*)".*?'
     r"<script type=\"application/json\"[^>]*>(?P<state>.*?)</script>",
+    re.DOTALL,
+)
+# The same, whole.
+_WHOLE = re.compile(
+    r'(?P<place><div class="vf" data-vaefig="(?P<id>\w+)" data-figure="(?P<figure>\w+)">'
+    r'<img [^>]*src="data:image/png;base64,(?P<png>[^"]*)"></div>)\s*'
+    r"<script type=\"application/json\"[^>]*>(?P<state>.*?)</script>\s*"
+    r"<script type=\"module\">.*?</script>",
     re.DOTALL,
 )
 
@@ -78,14 +69,23 @@ def module_source(figure: str) -> str:
     True
     """
     path = HERE / f"{figure}.js"
-    if not re.fullmatch(r"[a-z_]+", figure) or not path.exists():
-        known = ", ".join(sorted(p.stem for p in HERE.glob("*.js") if p.stem != "lib"))
+    if not re.fullmatch(r"[a-z_]+", figure) or not path.exists() or figure in ("lib", "host"):
+        known = ", ".join(sorted(p.stem for p in HERE.glob("*.js") if p.stem not in ("lib", "host")))
         raise ValueError(f"there is no interactive figure {figure!r}: choose one of {known}")
     source = (HERE / "lib.js").read_text(encoding="utf8") + path.read_text(encoding="utf8")
     for forbidden in (r"^\s*import\b", r"\bimport\(", r"</script", r"https?://(?!www\.w3\.org/)"):
         if found := re.search(forbidden, source, re.MULTILINE | re.IGNORECASE):
             raise ValueError(f"{figure}.js must stand alone on a page, but holds {found[0]!r}")
     return source
+
+
+def host_source() -> str:
+    """Return the script that mounts a figure where no kernel is.
+
+    >>> "const mountFigure = " in host_source()
+    True
+    """
+    return (HERE / "host.js").read_text(encoding="utf8")
 
 
 def style_source() -> str:
@@ -124,10 +124,11 @@ def page_html(figure: str, state: Mapping[str, Any], alt: str) -> str:
     source, css, png = module_source(figure), style_source(), poster_png(figure)
     blob = json.dumps(_to_json(state), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     blob = blob.replace("<", "\\u003c")
-    parts = [figure.encode(), source.encode(), css.encode(), _HOST.encode(), blob.encode(), png]
+    host = host_source()
+    parts = [figure.encode(), source.encode(), css.encode(), host.encode(), blob.encode(), png]
     fid = hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
     css_id = hashlib.sha256(css.encode()).hexdigest()[:12]
-    host = _HOST % {"id": fid, "css": json.dumps(css), "css_id": css_id}
+    start = _START % {"host": host, "id": fid, "css": json.dumps(css), "css_id": css_id}
     width, height = (round(side / POSTER_SCALE) for side in struct.unpack(">II", png[16:24]))
     return (
         f'<div class="vf" data-vaefig="{fid}" data-figure="{figure}">'
@@ -135,8 +136,36 @@ def page_html(figure: str, state: Mapping[str, Any], alt: str) -> str:
         f'style="max-width:100%;height:auto" '
         f'src="data:image/png;base64,{base64.b64encode(png).decode()}"></div>\n'
         f'<script type="application/json" data-vaefig-state="{fid}">{blob}</script>\n'
-        f'<script type="module">\n{source}{host}</script>'
+        f'<script type="module">\n{source}{start}</script>'
     )
+
+
+def page_parts(stored: str) -> tuple[str, str, str, str, bytes]:
+    """Take the stored HTML of a figure apart: id, place, script, poster's address and poster.
+
+    The place holds the poster as a picture with that address; the script is a classic one (a page
+    on disk may not load modules) that hands state and module to `vaefig` (`figures.js`).
+
+    Raises:
+        ValueError: the text is no stored figure.
+
+    >>> fid, place, script, address, poster = page_parts(
+    ...     page_html("elbo_bar", {"mu": 0.0, "sigma": 1.0, "x": 1.0}, "three bars")
+    ... )
+    >>> script.startswith(f'vaefig("{fid}", '), address.endswith(".png"), poster[1:4]
+    (True, True, b'PNG')
+    """
+    found = _WHOLE.fullmatch(stored)
+    if not found:
+        raise ValueError(f"this is no stored figure: {stored[:60]!r}")
+    source = module_source(found["figure"])
+    body = source.rstrip().removesuffix("export default { render };")
+    blob = found["state"].replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    script = f'vaefig("{found["id"]}", {blob}, (() => {{\n{body}return render;\n}})());\n'
+    poster = base64.b64decode(found["png"])
+    address = f"{found['figure']}-{hashlib.sha256(poster).hexdigest()[:10]}.png"
+    place = found["place"].replace(f"data:image/png;base64,{found['png']}", address)
+    return found["id"], place, script, address, poster
 
 
 def _to_json(state: Mapping[str, Any]) -> dict[str, Any]:
