@@ -206,13 +206,15 @@ def test_nan_is_a_sentence_and_never_a_silent_number():
     nan, one = torch.tensor([math.nan, 1.0, math.nan]), torch.ones(3)
     with pytest.raises(ValueError, match="parameter loc"):
         td.Normal(nan, one, validate_args=True)
-    with pytest.raises(UndefinedDensityError, match="loc must not be NaN, got NaN in 2 places"):
+    with pytest.raises(
+        UndefinedDensityError, match="loc must not be NaN, got NaN in 2 of 3 entries"
+    ):
         Normal(nan, one)
-    with pytest.raises(UndefinedDensityError, match="scale must be positive, got NaN in 2 places"):
+    with pytest.raises(UndefinedDensityError, match="scale must be positive, got NaN in 2 of 3"):
         Normal(one, nan)
-    with pytest.raises(UndefinedDensityError, match=r"got NaN in 1 places"):
+    with pytest.raises(UndefinedDensityError, match="got NaN in 1 of 3 entries"):
         Normal(one, torch.tensor([-1.0, math.nan, 1.0]))
-    with pytest.raises(UndefinedDensityError, match="value must not be NaN, got NaN in 2 places"):
+    with pytest.raises(UndefinedDensityError, match="value must not be NaN, got NaN in 2 of 3"):
         Normal(one, one).log_prob(nan)
     with pytest.raises(UndefinedDensityError, match="logits must be finite"):
         Bernoulli(nan).log_prob(one)

@@ -129,7 +129,7 @@ def test_wrong_kinds_of_numbers():
         (X.mul(255).byte().numpy(), "floating-point tensor, got torch.uint8: divide by 255"),
         (X > 0.5, r"got torch.bool: x.float\(\)"),
         (X.double(), r"got x float64 and the model's parameters float32: x.to\(torch.float32\)"),
-        (X.double().numpy(), r"got x float64 and .* float32: x.to\(torch.float32\)"),
+        (X.double().numpy(), r"got x float64 and .* float32: x.astype\('float32'\)"),
         (X.half(), "got x float16 and the model's parameters float32"),
         (X[:0], "at least one example, got an empty data set"),
         (X / 0, "x must be finite, got 24 values that are NaN or infinite"),

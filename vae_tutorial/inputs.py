@@ -36,8 +36,9 @@ def as_data(model: nn.Module, x: Any) -> Float[Tensor, "N D"]:
             [1., 1., 1., 1.]])
     """
     check_model(model)
+    cast = "x.to(torch.{})"
     if isinstance(x, np.ndarray):
-        x = _from_numpy(x)
+        x, cast = _from_numpy(x), "x.astype('{}')"
     if not isinstance(x, Tensor):
         raise TypeError(
             f"x must be a tensor or a NumPy array (N, {model.data_dim}), got {kind_of(x)}{_line(x)}"
@@ -54,10 +55,9 @@ def as_data(model: nn.Module, x: Any) -> Float[Tensor, "N D"]:
         raise ValueError(f"x must be a floating-point tensor, got {x.dtype}: {hint}")
     theirs = {p.dtype for p in model.parameters()}
     if theirs and x.dtype not in theirs:
-        named = _names(theirs)
         raise ValueError(
             f"x and the model must have one dtype, got x {_names([x.dtype])} and the model's "
-            f"parameters {named}: x.to(torch.{named.split(' ')[0]})"
+            f"parameters {_names(theirs)}: {cast.format(_names(theirs))}"
         )
     if not all_finite(x):
         count = int((~torch.isfinite(x)).sum())

@@ -57,8 +57,7 @@ class Normal:
         if self.scale.numel() and not self.scale.detach().min().item() >= 0:
             raise _scale_error(self.scale)
         if _any_nan(self.loc):
-            count = int(self.loc.isnan().sum())
-            raise UndefinedDensityError(f"loc must not be NaN, got NaN in {count} places")
+            raise UndefinedDensityError(f"loc must not be NaN, got {_nans(self.loc)}")
         if self.scale.shape != self.loc.shape:
             object.__setattr__(self, "scale", self.scale.expand_as(self.loc))
 
@@ -433,9 +432,8 @@ def kind_of(value: object) -> str:
 
 def _scale_error(scale: Tensor) -> ValueError:
     """Negative is a mistake in the code; NaN is what training does to a network."""
-    count = int(scale.isnan().sum())
-    if count:
-        return UndefinedDensityError(f"scale must be positive, got NaN in {count} places")
+    if scale.isnan().any():
+        return UndefinedDensityError(f"scale must be positive, got {_nans(scale)}")
     return ValueError(
         f"scale must be positive, got min {in_full(scale.min())}: it is a standard deviation, "
         "not a logarithm"
@@ -447,8 +445,11 @@ def _any_nan(values: Tensor) -> bool:
     return values.numel() > 0 and math.isnan(values.detach().min().item())
 
 
+def _nans(values: Tensor) -> str:
+    return f"NaN in {int(values.isnan().sum())} of {values.numel()} entries"
+
+
 def _undefined(value: Tensor, problem: str) -> UndefinedDensityError:
-    count = int(value.isnan().sum())
-    if count:
-        problem = f"value must not be NaN, got NaN in {count} places"
+    if value.isnan().any():
+        problem = f"value must not be NaN, got {_nans(value)}"
     return UndefinedDensityError(f"log_prob is not defined: {problem}")
