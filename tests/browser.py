@@ -354,7 +354,7 @@ def accessibility(page, rules=None):
 
 # ------------------------------------------------------------------------------ other readers
 def without_scripts(page):
-    """Faults of a page whose scripts do not run: formulas are TeX, figures are their posters."""
+    """Faults of a page whose scripts do not run: formulas stand, figures are their posters."""
     found = page.evaluate(
         """() => {
           const found = [], first = (e) => e.outerHTML.slice(0, 120);
@@ -363,9 +363,12 @@ def without_scripts(page):
           // Folded text waits for a click, which needs no script; stubs have nothing to say yet.
           const waits = (e) => (e.matches('summary') ? e.parentElement.parentElement : e)
             .closest('details:not([open]), .tag_exercise > .cell_output, .tag_live-only');
-          if (window.MathJax) found.push('scripts run');
-          for (const e of document.querySelectorAll('article .math'))
-            if (!waits(e) && !(seen(e) && words(e))) found.push('no TeX to read: ' + first(e));
+          if (window.mountFigure || window.bootstrap) found.push('scripts run');
+          for (const e of document.querySelectorAll('article .math')) {
+            const formula = e.querySelector('mjx-container[data-tex] > mjx-math');
+            if (!waits(e) && !(formula && seen(formula) && e.querySelector('math')))
+              found.push('a formula is not set: ' + first(e));
+          }
           for (const e of document.querySelectorAll('article :is(p, h1, h2, h3, summary, pre)'))
             if (!waits(e) && /\\S/.test(e.textContent) && !(seen(e) && words(e)))
               found.push('hidden text: ' + first(e));

@@ -347,7 +347,7 @@ def numbers(page):
     """Numbers in the figures of the page that are not Python's, to the digits that are shown."""
     shown = page.evaluate(
         """() => [...document.querySelectorAll('div.vf[data-live]')].map((e) => [e.dataset.figure,
-          JSON.parse(document.querySelector(`[data-vaefig-state="${e.dataset.vaefig}"]`).textContent),
+          e.__stored,
           Object.fromEntries([...e.querySelectorAll('[data-term]')].map((t) => [t.dataset.term,
             t.textContent]))])"""
     )

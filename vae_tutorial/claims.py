@@ -149,7 +149,8 @@ class Table:
             first, *others = (html.escape(cell) for cell in cells)
             return (
                 f'<tr><th scope="{scope[0]}">{first}</th>'
-                + "".join(f"<{tag}{scope[1]}>{cell}</{tag}>" for cell in others)
+                # An empty head heads nothing.
+                + "".join(f"<{tag}{scope[1]}>{c}</{tag}>" if c else "<td></td>" for c in others)
                 + "</tr>"
             )
 

@@ -134,9 +134,10 @@ def subset(path, characters):
     options = fonts.Options(flavor="woff2", layout_features=["*"], notdef_outline=True)
     options.drop_tables += ["FFTM"]
     font = TTFont(path)
-    tool = fonts.Subsetter(options)
-    tool.populate(unicodes=characters)
-    tool.subset(font)
+    if characters & set(font.getBestCmap()):  # MathJax's Zero has nothing to show: it stays
+        tool = fonts.Subsetter(options)
+        tool.populate(unicodes=characters)
+        tool.subset(font)
     font.flavor = "woff2"
     out = io.BytesIO()
     font.save(out)

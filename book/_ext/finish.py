@@ -29,9 +29,8 @@ SETTING = re.compile(
 PRELOAD = re.compile(r'[ \t]*<link rel="preload" as="script"[^>]*>\n?')
 # What an extension adds to each page, and what must be on one for it to be any use.
 NEEDS = {
-    "togglebutton.js": 'class="[^"]*\\btoggle\\b',
-    "togglebutton.css": 'class="[^"]*\\btoggle\\b',
-    "design-tabs.js": 'class="[^"]*\\bsd-tab-set\\b',
+    "togglebutton.js": 'class="[^"]*(?<![\\w-])toggle(?![\\w-])',
+    "design-tabs.js": 'class="[^"]*(?<![\\w-])sd-tab-set(?![\\w-])',
     "sphinx-thebe.js": "thebe-launch-button",
     "fontawesome.js": "(?!)",  # the icons come with the font
     "tex-chtml.js": "(?!)",  # the formulas are set
@@ -103,7 +102,8 @@ def write_style(pages, static, formulas):
     scripts = [path.read_text(encoding="utf8") for path in _scripts(pages, static)]
     known = assets.names_in_pages(pages.values()) | assets.names_in_scripts(scripts)
     sheets = assets.read_styles(static, first)
-    css = assets.pruned(f"{sheets}\n{explore.style_source()}\n{formulas}", known)
+    # The figures' own style stays whole: what they draw is in no page yet.
+    css = assets.pruned(f"{sheets}\n{formulas}", known) + explore.style_source()
     css = _fonts_of_formulas(css, static)
     css = _fonts_of_icons(css, static)
     name = f"book-{assets.digest(css)}.css"

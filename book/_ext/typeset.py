@@ -142,9 +142,11 @@ def set_page(page, typeset):
     def made(tex, display):
         tex = html.unescape(tex).strip()
         container = typeset(tex, display)
-        # The TeX travels along: a script copies it, and it can be read in the page's source.
+        # The TeX travels along: a script copies it, and it can be read in the page's source. What may
+        # scroll can be reached by keyboard.
+        reach = 'tabindex="0" ' if display or " phone" in container[:200] else ""
         return container.replace(
-            "<mjx-container ", f'<mjx-container data-tex="{html.escape(tex)}" ', 1
+            "<mjx-container ", f'<mjx-container {reach}data-tex="{html.escape(tex)}" ', 1
         )
 
     page = DISPLAY.sub(lambda m: m[1] + made(m[2], True) + m[3], page)

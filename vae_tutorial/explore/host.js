@@ -2,6 +2,7 @@
 // no more. `mountFigure` draws a figure into its place; on an error its poster stays.
 const mountFigure = (el, stored, render) => {
   el.dataset.live = "1";
+  el.__stored = stored; // for the tests: what the figure began with
   const state = { ...stored }, listeners = {};
   for (const k in state) if (state[k]?.b64 !== undefined)
     state[k] = new DataView(Uint8Array.from(atob(state[k].b64), (c) => c.charCodeAt(0)).buffer);
