@@ -1,7 +1,8 @@
 """`make book`: from nothing when something has changed, not at all when nothing has."""
 
-import book
 import pytest
+
+import book
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ read before any script has run, and without scripts at all.
 import re
 from pathlib import Path
 
+from vae_tutorial.explore import page as explore
+
 import assets
 import typeset
-
-from vae_tutorial.explore import page as explore
 
 HERE = Path(__file__).parent
 FIGURE = re.compile(
@@ -78,7 +78,10 @@ def take_figures_out(page, static):
 
     def out(match):
         fid, place, script, name, poster = explore.page_parts(match[0])
-        for folder, file, data in (("figures", f"{fid}.js", script.encode()), ("posters", name, poster)):
+        for folder, file, data in (
+            ("figures", f"{fid}.js", script.encode()),
+            ("posters", name, poster),
+        ):
             target = static / folder / file
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(data)
@@ -215,4 +218,3 @@ def setup(app):
     """Called by Sphinx once."""
     app.connect("build-finished", finish, priority=950)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
-

@@ -55,9 +55,7 @@ globalThis.styles = () => adaptor.textContent(chtml.styleSheet(page));
 # and one that is wider than the text on a phone of 390 px.
 LONG, WIDE = 9, 19
 # A formula as Sphinx writes it: in a line, or displayed and perhaps with its number.
-INLINE = re.compile(
-    r'<span class="math notranslate nohighlight">\\\((.*?)\\\)</span>', re.DOTALL
-)
+INLINE = re.compile(r'<span class="math notranslate nohighlight">\\\((.*?)\\\)</span>', re.DOTALL)
 DISPLAY = re.compile(
     r'(<div class="math notranslate nohighlight"[^>]*>\s*(?:<span class="eqno">.*?</span>)?\s*)'
     r"\\\[(.*?)\\\](\s*</div>)",
@@ -79,7 +77,9 @@ class Typesetter:
 
     def __init__(self, cache=None):
         self.cache, self.context, self.new = cache, None, 0
-        text = f"{SET_UP}{LONG}{WIDE}" + "".join(f"{part} {(MATHJAX / part).stat().st_size}\n" for part in PARTS)
+        text = f"{SET_UP}{LONG}{WIDE}" + "".join(
+            f"{part} {(MATHJAX / part).stat().st_size}\n" for part in PARTS
+        )
         self.version = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.known = {}
         if cache is not None and cache.exists():

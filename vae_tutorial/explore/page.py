@@ -70,7 +70,9 @@ def module_source(figure: str) -> str:
     """
     path = HERE / f"{figure}.js"
     if not re.fullmatch(r"[a-z_]+", figure) or not path.exists() or figure in ("lib", "host"):
-        known = ", ".join(sorted(p.stem for p in HERE.glob("*.js") if p.stem not in ("lib", "host")))
+        known = ", ".join(
+            sorted(p.stem for p in HERE.glob("*.js") if p.stem not in ("lib", "host"))
+        )
         raise ValueError(f"there is no interactive figure {figure!r}: choose one of {known}")
     source = (HERE / "lib.js").read_text(encoding="utf8") + path.read_text(encoding="utf8")
     for forbidden in (r"^\s*import\b", r"\bimport\(", r"</script", r"https?://(?!www\.w3\.org/)"):
