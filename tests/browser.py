@@ -365,7 +365,8 @@ def without_scripts(page):
             .closest('details:not([open]), .tag_exercise > .cell_output, .tag_live-only');
           if (window.mountFigure || window.bootstrap) found.push('scripts run');
           // What is far from the screen is not laid out yet: here all of it is to be looked at.
-          for (const e of document.querySelectorAll('section')) e.style.contentVisibility = 'visible';
+          for (const e of document.querySelectorAll('section'))
+            e.style.contentVisibility = 'visible';
           for (const e of document.querySelectorAll('article .math')) {
             const formula = e.querySelector('mjx-container[data-tex] > mjx-math');
             if (!waits(e) && !(formula && seen(formula) && e.querySelector('math')))

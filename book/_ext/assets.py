@@ -1,9 +1,9 @@
 """What a page loads besides its text, made small: one style sheet, one script, the glyphs in use.
 
-The theme brings 560 KB of style for every page that could be written, 15 scripts, and three fonts of
-icons. The finished pages say what is needed: classes that occur in no page and in no script are no
-use, and neither are glyphs that nothing shows. States that a script adds (an open dialog, a menu)
-are kept, since the script names them.
+The theme brings 560 KB of style for every page that could be written, 15 scripts, and three fonts
+of icons. The finished pages say what is needed: classes that occur in no page and in no script are
+no use, and neither are glyphs that nothing shows. States that a script adds (an open dialog, a
+menu) are kept, since the script names them.
 """
 
 import hashlib

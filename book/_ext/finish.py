@@ -78,13 +78,9 @@ def take_figures_out(page, static):
 
     def out(match):
         fid, place, script, name, poster = explore.page_parts(match[0])
-        for folder, file, data in (
-            ("figures", f"{fid}.js", script.encode()),
-            ("posters", name, poster),
-        ):
-            target = static / folder / file
-            target.parent.mkdir(exist_ok=True)
-            target.write_bytes(data)
+        for file, data in ((f"figures/{fid}.js", script.encode()), (f"posters/{name}", poster)):
+            (static / file).parent.mkdir(exist_ok=True)
+            (static / file).write_bytes(data)
         return place.replace(f'src="{name}"', f'src="_static/posters/{name}"')
 
     return FIGURE.sub(out, page)
@@ -148,10 +144,8 @@ def _fonts_of_icons(css, static):
             return rule
         path = static / re.search(r"url\(\"?([^\")]*\.woff2)", rule)[1]
         data = assets.subset(path, characters)
-        rule = re.sub(
-            r"src:[^;}]*", f'src:url("{_font(static, path.stem, data)}") format("woff2")', rule
-        )
-        return rule
+        source = f'src:url("{_font(static, path.stem, data)}") format("woff2")'
+        return re.sub(r"src:[^;}]*", source, rule)
 
     return FACE.sub(face, css)
 

@@ -1,8 +1,8 @@
 """Formulas are set when the book is built: MathJax runs in V8, without a browser and without Node.
 
-Each formula becomes what MathJax would have made of it in the reader's browser: its HTML, and MathML
-for screen readers, with the TeX beside it for those who copy. What has been set before is taken from
-a cache. The style sheet is one for all pages, and holds the glyphs that occur; so do the fonts.
+Each formula becomes what MathJax would have made of it in the reader's browser: its HTML, and
+MathML for screen readers, with the TeX beside it for those who copy. What has been set before is
+taken from a cache. There is one style sheet for all pages.
 """
 
 import hashlib
@@ -29,13 +29,15 @@ const { mathjax } = MathJax._.mathjax;
 const adaptor = MathJax._.adaptors.liteAdaptor.liteAdaptor();
 const handler = MathJax._.handlers.html_ts.RegisterHTMLHandler(adaptor);
 MathJax._.a11y["assistive-mml"].AssistiveMmlHandler(handler);
+const OUT = ["bussproofs", "require", "autoload", "noundefined", "noerrors"];
 const { AllPackages } = MathJax._.input.tex.AllPackages;
 const { TeXFont } = MathJax._.output.chtml.fonts.tex_ts;
 const font = new TeXFont({ fontURL: "FONTS" });
 const chtml = new MathJax._.output.chtml_ts.CHTML({ adaptiveCSS: false, font });
 const page = mathjax.document("", {
   InputJax: new MathJax._.input.tex_ts.TeX({
-    packages: AllPackages.filter((name) => !["bussproofs", "require", "autoload"].includes(name)),
+    // Without those that load more, and without those that hide an error.
+    packages: AllPackages.filter((name) => !OUT.includes(name)),
   }),
   OutputJax: chtml,
 });
@@ -51,8 +53,8 @@ globalThis.typeset = (tex, display) => {
 };
 globalThis.styles = () => adaptor.textContent(chtml.styleSheet(page));
 """
-# In em: an inline formula that may be wider than a narrow cell (a script looks, where there is one),
-# and one that is wider than the text on a phone of 390 px.
+# In em: an inline formula that may be wider than a narrow cell (a script looks, where there is
+# one), and one that is wider than the text on a phone of 390 px.
 LONG, WIDE = 9, 19
 # A formula as Sphinx writes it: in a line, or displayed and perhaps with its number.
 INLINE = re.compile(r'<span class="math notranslate nohighlight">\\\((.*?)\\\)</span>', re.DOTALL)
@@ -62,8 +64,8 @@ DISPLAY = re.compile(
     re.DOTALL,
 )
 AMSMATH = re.compile(
-    r'(<div class="amsmath math notranslate nohighlight"[^>]*>\s*(?:<span class="eqno">.*?</span>)?)'
-    r"(.*?)(</div>)",
+    r'(<div class="amsmath math notranslate nohighlight"[^>]*>\s*'
+    r'(?:<span class="eqno">.*?</span>)?)(.*?)(</div>)',
     re.DOTALL,
 )
 
@@ -77,9 +79,8 @@ class Typesetter:
 
     def __init__(self, cache=None):
         self.cache, self.context, self.new = cache, None, 0
-        text = f"{SET_UP}{LONG}{WIDE}" + "".join(
-            f"{part} {(MATHJAX / part).stat().st_size}\n" for part in PARTS
-        )
+        sizes = [(MATHJAX / part).stat().st_size for part in PARTS]
+        text = f"{SET_UP}{LONG}{WIDE}{PARTS}{sizes}"
         self.version = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.known = {}
         if cache is not None and cache.exists():
@@ -110,9 +111,8 @@ class Typesetter:
         key = ("D" if display else "I") + tex
         if key not in self.known:
             made = self._engine().call("typeset", tex, display)
-            if fault := re.search(r'<merror[^>]*data-mjx-error="([^"]*)"|title="([^"]*)"', made):
-                if "<mjx-merror" in made or "<merror" in made:
-                    raise ValueError(f"{fault[1] or fault[2]} in the formula {tex!r}")
+            if fault := re.search(r'data-mjx-error="([^"]*)"', made):
+                raise ValueError(f"{html.unescape(fault[1])}: in the formula {tex!r}")
             self.known[key] = made
             self.new += 1
         return self.known[key]
@@ -142,8 +142,8 @@ def set_page(page, typeset):
     def made(tex, display):
         tex = html.unescape(tex).strip()
         container = typeset(tex, display)
-        # The TeX travels along: a script copies it, and it can be read in the page's source. What may
-        # scroll can be reached by keyboard.
+        # The TeX travels along: a script copies it, and it can be read in the page's source. What
+        # may scroll can be reached by keyboard.
         reach = 'tabindex="0" ' if display or " phone" in container[:200] else ""
         return container.replace(
             "<mjx-container ", f'<mjx-container {reach}data-tex="{html.escape(tex)}" ', 1

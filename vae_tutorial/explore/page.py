@@ -19,7 +19,7 @@ HERE = pathlib.Path(__file__).parent
 POSTER_SCALE = 1.5  # pixels of a poster for one of the page
 
 # How a stored figure starts: it looks for its own place by its id, and a second copy of the same
-# figure finds the next. (The built book takes it apart, and starts it when it comes near the screen.)
+# figure finds the next. (The built book takes it apart: there it starts near the screen.)
 _START = """
 %(host)s(() => {
   const id = "%(id)s", css = %(css)s;
