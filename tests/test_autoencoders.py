@@ -335,3 +335,10 @@ def test_errors_name_the_argument(reader):
     assert "x must be (*batch, 3), got (1, 4)" in done.stdout
     assert "z must be (*batch, 2), got (1, 3)" in done.stdout
     assert "a and b must have one shape" in done.stdout
+
+
+def test_one_epoch_of_batches_of_one_is_allowed():
+    x = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
+    model = Autoencoder(4, [], 1, generator=torch.Generator().manual_seed(1))
+    losses = fit_autoencoder(model, x, epochs=1, batch_size=1, generator=torch.Generator())
+    assert len(losses) == 1

@@ -19,6 +19,7 @@ from vae_tutorial.exact import (
     em_step,
     linear_gaussian_r1,
     ppca_maximum_likelihood,
+    prior_sampling,
 )
 
 F64 = torch.float64
@@ -176,3 +177,33 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match=r"sigma must be at least 0.02"):
         Curve(0.001)
     assert standard_normal(1).loc.shape == (1,)
+
+
+# ------------------------------------------------------------------------------ at the edge
+def test_every_method_of_the_linear_model_looks_at_x():
+    model = random_model()
+    q = Normal(torch.zeros(1, 2, dtype=F64), torch.ones(1, 2, dtype=F64))
+    wrong = torch.zeros(1, 3, dtype=F64)
+    for method in (
+        model.log_p_x,
+        model.posterior,
+        lambda x: model.elbo(x, q),
+        model.prior_sampling_variance,
+        lambda x: em_step(model, x),
+    ):
+        with pytest.raises(ValueError, match=r"x must be .*4.*, got \(1, 3\)"):
+            method(wrong)
+
+
+def test_two_examples_are_enough_for_a_fit_and_one_draw_for_an_estimate():
+    x = torch.tensor([[0.0, 0.0, 1.0], [2.0, 0.0, 0.0]], dtype=F64)
+    fitted = ppca_maximum_likelihood(x + 1e-3 * torch.eye(3, dtype=F64)[:2], 1)
+    assert torch.isfinite(fitted.weight).all()
+    with pytest.raises(ValueError, match=r"N ≥ 2, got \(1, 3\)"):
+        ppca_maximum_likelihood(x[:1], 1)
+    model, x = linear_gaussian_r1(), torch.tensor([[1.0]])
+    generator = torch.Generator().manual_seed(0)
+    z = model.prior.sample(1, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(
+        prior_sampling(model, x, samples=1, generator=generator), model.decode(z).log_prob(x)
+    )

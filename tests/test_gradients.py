@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
 from torch import distributions as td
 
-from vae_tutorial.distributions import Bernoulli, Normal
+from vae_tutorial.distributions import Bernoulli, Normal, kl_normal
 from vae_tutorial.exact import linear_gaussian_r1
 from vae_tutorial.gradients import (
+    _kl_slope,
     elbo_gradient,
     expectation,
     leave_one_out,
@@ -577,3 +578,35 @@ def test_errors_say_what_to_do(reader_errors):
     for code, error in zip(cases, reader_errors([start + code for code in cases]), strict=True):
         assert error.startswith("ValueError"), (code, error)
         assert cases[code] in error, (code, error)
+
+
+@pytest.mark.parametrize("wrt", ["loc", "scale", "log_scale"])
+def test_the_slope_of_the_kl_by_hand_is_autograds_for_any_prior(wrt):
+    """A prior whose scale is not 1: there its square and its size differ."""
+    prior = Normal(torch.tensor([0.3, -1.0]).double(), torch.tensor([1.7, 0.4]).double())
+    loc = torch.tensor([0.5, 0.2], dtype=torch.float64, requires_grad=True)
+    log_scale = torch.tensor([-0.7, 0.6], dtype=torch.float64, requires_grad=True)
+    q = Normal(loc, log_scale.exp())
+    kl = kl_normal(q, prior)
+    in_loc, in_log_scale = torch.autograd.grad(kl, (loc, log_scale))
+    slopes = {"loc": in_loc, "log_scale": in_log_scale, "scale": in_log_scale / q.scale.detach()}
+    torch.testing.assert_close(_kl_slope(prior, q.detach(), wrt), slopes[wrt])
+
+
+def test_two_draws_are_enough_for_a_spread():
+    found = summarize(torch.tensor([1.0, 3.0]))
+    assert (found.mean, found.variance) == (2.0, 2.0)
+    torch.testing.assert_close(leave_one_out(torch.tensor([1.0, 3.0])), torch.tensor([3.0, 1.0]))
+
+
+def test_one_draw_is_enough_for_a_gradient():
+    q = Normal(torch.zeros(1), torch.ones(1))
+    for estimator in (pathwise_gradient, score_function_gradient):
+        draw = estimator(
+            lambda z: z[..., 0] ** 2,
+            q,
+            wrt="loc",
+            samples=1,
+            generator=torch.Generator().manual_seed(0),
+        )
+        assert draw.shape == (1, 1)

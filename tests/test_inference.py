@@ -574,3 +574,23 @@ def test_errors_say_what_was_given_and_what_is_accepted(reader_errors):
     for (code, words), message in zip(ERRORS.items(), found, strict=True):
         assert message.startswith("ValueError"), (code, message)
         assert words in message, (code, message)
+
+
+# ------------------------------------------------------------------------------ at the edge
+@pytest.mark.parametrize("height", [-200.0, 0.0, 200.0])
+def test_the_edge_of_a_grid_is_judged_relative_to_the_peak(height):
+    """Unnormalized log-densities may lie anywhere: only their differences count."""
+    wide = on_grid(lambda z: height - 0.5 * z.square().sum(-1), [(-9, 9)])
+    assert wide.log_normalizer == pytest.approx(height + 0.5 * math.log(2 * math.pi), abs=1e-6)
+    with pytest.raises(ValueError, match=r"at its edge the density is 0\.6065"):
+        on_grid(lambda z: height - 0.5 * z.square().sum(-1), [(-1, 1)])
+
+
+def test_laplace_halves_a_step_that_overshoots():
+    """−log cosh z: from 1.5 the full Newton step ends at −3.5, lower than it began."""
+    start, curvature = 1.5, 1 / math.cosh(1.5) ** 2
+    landing = start - math.tanh(start) / curvature
+    assert math.cosh(landing) > math.cosh(start)  # lower
+    q = laplace(lambda z: -z.cosh().log().sum(-1), double(start))
+    torch.testing.assert_close(q.mean, double(0.0), atol=1e-8, rtol=0)
+    torch.testing.assert_close(q.variance, double(1.0))

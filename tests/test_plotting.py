@@ -152,6 +152,14 @@ def test_the_ledger_prints_its_numbers():
     assert ax.get_xlabel() == "nats"
 
 
+def test_the_ledger_says_where_the_bound_ends():
+    ax = plotting.draw_ledger(-77.2, 25.0, 3.2, 2.1, dimensions=784, start=60)
+    said = [text.get_text() for text in ax.texts]
+    assert "−ELBO 102.2" in said
+    end = next(text for text in ax.texts if text.get_text().startswith("−ELBO"))
+    assert end.get_position()[0] == pytest.approx(102.2)
+
+
 @pytest.mark.parametrize("name", ["kl", "gap"])
 def test_a_negative_divergence_is_refused(name):
     with pytest.raises(ValueError, match=f"{name} must not be negative, got -0.5"):
