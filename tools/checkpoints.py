@@ -187,7 +187,10 @@ RECIPES: dict[str, Recipe] = {
         measure=lambda model, data: measure_bernoulli(model, binarized_test(data)),
     ),
     "mnist_continuous_bernoulli": Recipe(
-        about="as mnist_784_400_20, with a continuous Bernoulli decoder: a density of grey pixels",
+        about=(
+            "as mnist_784_400_20, with a continuous Bernoulli decoder, a density of grey pixels, "
+            "whose logits are clamped at ±16"
+        ),
         data=load_mnist,
         train=train_continuous_bernoulli,
         measure=measure_bernoulli,

@@ -235,6 +235,8 @@ def _describe(model: VAE) -> dict[str, Any]:
         extra = {}
         if kind == "GaussianDecoder":
             extra = {"scale": module.scale, "mean": module.mean, "min_sigma": module.min_sigma}
+        if kind == "ContinuousBernoulliDecoder":
+            extra = {"max_logit": module.max_logit}
         return {
             "kind": kind,
             "hidden": [layer.out_features for layer in layers[:-1:2]],
