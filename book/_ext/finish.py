@@ -208,12 +208,23 @@ def write_script(pages, static):
     return name
 
 
+# The theme knows whether a page is light or dark when its script has run, and half of the style
+# hangs on it. Ours is known before the first line stands, and light where no script runs.
+THEME = 'document.documentElement.dataset.theme = localStorage.getItem("theme") || "auto";'
+EARLY = """
+    document.documentElement.dataset.theme = { light: "light", dark: "dark" }[
+      document.documentElement.dataset.mode
+    ] || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+""".strip()
+
+
 def link(page, style, script):
     """The page with one style sheet and one script, which does not keep the text waiting."""
     if BUNDLE.search(page):
         page = re.sub(r"_static/book-[0-9a-f]{10}\.css", f"_static/{style}", page)
         return re.sub(r"_static/page-[0-9a-f]{10}\.js", f"_static/{script}", page)
     searches = SCRIPT.findall(page) if 'id="search-results"' in page else []
+    page = page.replace(THEME, EARLY, 1).replace(' data-theme="auto"', ' data-theme="light"', 1)
     page = SETTING.sub("", PRELOAD.sub("", SCRIPT.sub("", assets.LINK.sub("", page))))
     tags = [
         f"<script>{ZERO.format(zero())}</script>",
