@@ -45,7 +45,7 @@
       if (!entry.isIntersecting) return;
       near.unobserve(entry.target);
       start(entry.target);
-    }), { rootMargin: "600px" });
+    }), { rootMargin: "200px" });
     for (const el of places) {
       el.tabIndex = 0; // so that the Tab key, too, comes by
       el.addEventListener("focus", () => start(el), { once: true });
