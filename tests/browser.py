@@ -11,11 +11,13 @@ import contextlib
 import functools
 import gzip
 import http.server
+import io
 import os
 import shutil
 import threading
 import urllib.parse
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +31,7 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no test reaches the network
 ]
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
+TEXT = {".html", ".css", ".js", ".json", ".svg"}  # what a server compresses
 ANSWER = 5_000  # milliseconds in which a figure must start, or a control answer, on a busy machine
 PATIENCE = 20_000  # milliseconds in which a figure must have calculated what follows
 PAPER = 718  # pixels between the margins (1 cm) of a sheet of A4, the narrower of the usual two
@@ -53,12 +56,27 @@ def chromium():
 
 
 @contextlib.contextmanager
-def serve(folder):
-    """The folder over HTTP on a free port of 127.0.0.1; yields the address, ending in '/'."""
+def serve(folder, compressed=False):
+    """The folder over HTTP on a free port of 127.0.0.1; yields the address, ending in '/'.
+
+    `compressed` sends text as a web server does, in gzip.
+    """
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args):
             pass
+
+        def send_head(self):
+            path = Path(self.translate_path(self.path))
+            if not compressed or path.suffix not in TEXT or not path.is_file():
+                return super().send_head()
+            body = gzip.compress(path.read_bytes())
+            self.send_response(200)
+            self.send_header("Content-Type", self.guess_type(str(path)))
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            return io.BytesIO(body)
 
     class Server(http.server.ThreadingHTTPServer):
         def handle_error(self, request, client_address):
@@ -69,6 +87,34 @@ def serve(folder):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
+
+
+_TIMING = """
+(() => {
+  const seen = (globalThis.__timing = { tasks: [], shift: 0 });
+  const watch = (type, note) => new PerformanceObserver((list) => list.getEntries().forEach(note))
+    .observe({ type, buffered: true });
+  watch('longtask', (e) => seen.tasks.push([e.startTime, e.duration]));
+  watch('layout-shift', (e) => { if (!e.hadRecentInput) seen.shift += e.value; });
+})()
+"""
+
+
+def timing(context, address, slower):
+    """First contentful paint and blocked time in ms, and the layout shift, of a page that opens.
+
+    Blocked is what tasks after the first paint take beyond 50 ms each. The page is left alone until
+    the main thread has been idle for a while.
+    """
+    page = context.new_page()
+    context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": slower})
+    page.add_init_script(_TIMING)
+    page.goto(address)
+    page.evaluate("() => new Promise((idle) => requestIdleCallback(() => setTimeout(idle, 500)))")
+    seen = page.evaluate("globalThis.__timing")
+    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    blocked = sum(max(0, length - 50) for start, length in seen["tasks"] if start >= paint - 1)
+    return paint, blocked, seen["shift"]
 
 
 class Watch:
@@ -460,8 +506,7 @@ def search(page, word):
 def weight(path):
     """Bytes of a file as a server sends it: text compressed."""
     data = path.read_bytes()
-    text = path.suffix in {".html", ".css", ".js", ".json", ".svg"}
-    return len(gzip.compress(data, 6)) if text else len(data)
+    return len(gzip.compress(data, 6)) if path.suffix in TEXT else len(data)
 
 
 # ------------------------------------------------------------------------------ figures

@@ -289,3 +289,10 @@ def test_pixels_exactly_zero_and_one_under_huge_logits():
 def test_all_finite_is_isfinite(values):
     values = torch.tensor(values, dtype=torch.float32)
     assert all_finite(values) == bool(values.isfinite().all())
+
+
+def test_a_number_without_a_dimension_is_no_event(reader_errors):
+    code = "import torch; from vae_tutorial.distributions import Normal; "
+    (error,) = reader_errors([code + "Normal(torch.tensor(0.0), torch.tensor(1.0))"])
+    assert error.startswith("ValueError: loc and scale must agree")
+    assert "got loc ()" in error

@@ -115,7 +115,7 @@ def test_what_a_figure_is_made_of_is_noted(small):
     _, built = small
     names = {Path(name).name for name in built["html"]["files"]}
     assert names == {
-        "elbo_bar.js", "elbo_bar.py", "elbo_bar.png", "lib.js", "figure.css",
+        "elbo_bar.js", "elbo_bar.py", "elbo_bar.png", "lib.js", "host.js", "figure.css",
         "__init__.py", "figure.py", "page.py",
     }  # fmt: skip
 

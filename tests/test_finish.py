@@ -72,7 +72,7 @@ def test_a_formula_that_is_none_ends_the_build_with_its_words(setter):
 def test_long_formulas_are_marked_for_narrow_places(setter):
     assert 'class="MathJax"' in setter("x", False)
     assert 'class="MathJax long"' in setter("+".join("abcdefgh"), False)
-    assert 'class="MathJax long phone"' in setter("+".join("abcdefghijklm"), False)
+    assert ' long"' not in setter("+".join("abcdefgh"), True)  # displays scroll anyway
 
 
 def test_the_cache_is_used_and_a_damaged_one_is_not(tmp_path, monkeypatch):
@@ -178,7 +178,8 @@ def test_pictures_before_the_first_section_load_at_once_and_the_others_when_they
 
 def test_a_page_is_linked_to_one_style_sheet_and_one_script():
     page = (
-        '<head>\n<link rel="stylesheet" href="_static/a.css" />\n'
+        f'<html data-theme="auto"><head>\n<script>{module("finish").THEME}</script>\n'
+        '<link rel="stylesheet" href="_static/a.css" />\n'
         '<link rel="preload" as="script" href="_static/b.js" />\n'
         '<link rel="search" href="search.html" />\n'
         "<script>window.MathJax = {}</script>\n<script>keep()</script>\n"
@@ -189,10 +190,13 @@ def test_a_page_is_linked_to_one_style_sheet_and_one_script():
     names = ("book-0123456789.css", "page-0123456789.js")
     linked = finish.link(page, *names)
     assert linked.count("stylesheet") == 1
-    assert linked.count("<script") == 2  # what stands in the page stays, and the one
+    assert linked.count("<script") == 4  # what stands in the page stays, a font, and the one
+    assert 'data-theme="light"' in linked  # where no script runs
+    assert "prefers-color-scheme: dark" in linked  # before the first line stands
     assert "MathJax" not in linked
     assert 'rel="search"' in linked
     search = finish.link(page.replace("BODY", '<div id="search-results">'), *names)
     assert "searchtools.js" in search
+    assert finish.THEME not in linked
     again = finish.link(linked, "book-9999999999.css", "page-9999999999.js")
     assert again == linked.replace("0123456789", "9999999999")

@@ -594,3 +594,9 @@ def test_laplace_halves_a_step_that_overshoots():
     q = laplace(lambda z: -z.cosh().log().sum(-1), double(start))
     torch.testing.assert_close(q.mean, double(0.0), atol=1e-8, rtol=0)
     torch.testing.assert_close(q.variance, double(1.0))
+
+
+def test_a_search_that_leaves_the_range_of_the_density_says_that_it_was_on_its_way():
+    """The density ends at 5. The start is well inside; the search runs into the end."""
+    with pytest.raises(ValueError, match=r"no minimum was reached from the start: on the way "):
+        fit_reverse_kl(lambda z: (10 * z + (5 - z).log()).sum(-1), gaussian(0.0, 0.1))

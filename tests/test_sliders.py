@@ -231,7 +231,14 @@ def draw_density(mu, sigma):
     ax.set(xlabel="z", ylabel="density")
     return ax
 """.strip()
-SHOW = f'explore.sliders(draw_density, alt="{ALT}", mu=(-3.0, 3.0, 0.5), sigma=(0.1, 2.0, 1.0))'
+SHOW = f"""
+explore.sliders(
+    draw_density,
+    alt="{ALT}",
+    mu=(-3.0, 3.0, 0.5),
+    sigma=(0.1, 2.0, 1.0),
+)
+""".strip()
 FIGURE = {"image": {"alt": ALT}, "figure": {"caption": "The curve follows mu."}}
 
 

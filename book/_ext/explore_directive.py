@@ -19,7 +19,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
-SHARED = ("__init__.py", "figure.py", "page.py", "lib.js", "figure.css")
+SHARED = ("__init__.py", "figure.py", "page.py", "lib.js", "host.js", "figure.css")
 
 
 class explore_figure(nodes.General, nodes.Element):

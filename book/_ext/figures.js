@@ -1,3 +1,19 @@
+// What is far from the screen is not laid out, and nobody has to measure it: a block that scrolls can
+// be reached by keyboard from when it comes near.
+{
+  const scrolls = (e) => { e.tabIndex = e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight ? 0 : -1; };
+  const near = new IntersectionObserver((entries) => entries.forEach((entry) => {
+    if (entry.isIntersecting) scrolls(entry.target);
+  }), { rootMargin: "600px" });
+  const blocks = new Set();
+  globalThis.whenNear = (e) => {
+    blocks.add(e);
+    near.unobserve(e);
+    near.observe(e);
+  };
+  document.addEventListener("vaefig:all", () => blocks.forEach(scrolls)); // a test cannot scroll to all
+}
+
 // Interactive figures of a page start when they come near the screen, or when somebody tabs to them:
 // until then the poster stands in their place, and their data have not been asked for.
 {
@@ -29,7 +45,7 @@
       if (!entry.isIntersecting) return;
       near.unobserve(entry.target);
       start(entry.target);
-    }), { rootMargin: "600px" });
+    }), { rootMargin: "200px" });
     for (const el of places) {
       el.tabIndex = 0; // so that the Tab key, too, comes by
       el.addEventListener("focus", () => start(el), { once: true });

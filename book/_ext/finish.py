@@ -5,6 +5,8 @@ are taken out of the text and wait until they are near the screen (figures.js). 
 read before any script has run, and without scripts at all.
 """
 
+import base64
+import functools
 import re
 from pathlib import Path
 
@@ -35,6 +37,9 @@ NEEDS = {
     "fontawesome.js": "(?!)",  # the icons come with the font
     "tex-chtml.js": "(?!)",  # the formulas are set
 }
+# The theme measures every block of a page to see whether it scrolls, which lays all of it out. Ours
+# looks at a block when it comes near the screen (figures.js).
+MEASURES = "e.tabIndex=e.scrollWidth>e.clientWidth||e.scrollHeight>e.clientHeight?0:-1"
 BUNDLE = re.compile(r"_static/(?:book|page)-[0-9a-f]{10}\.(?:css|js)")
 IMAGE = re.compile(r"<img (?![^>]*\bloading=)")
 
@@ -126,9 +131,15 @@ def _fonts_of_formulas(css, static):
             return ""
         source = re.search(r"FONTS/([\w-]+)\.woff", rule)[1]
         data = assets.subset(typeset.MATHJAX / typeset.FONTS / f"{source}.woff", characters)
+        # MJXZERO draws nothing: as the first font of each glyph it decides where the line stands.
+        # It travels in the style sheet, or every line would move when it comes.
+        if family == "MJXZERO":
+            address = f"data:font/woff2;base64,{base64.b64encode(data).decode()}"
+        else:
+            address = _font(static, source, data)
         return (
-            f'@font-face{{font-family:{family};src:url("{_font(static, source, data)}") '
-            'format("woff2");font-display:block}'
+            f'@font-face{{font-family:{family};src:url("{address}") format("woff2");'
+            "font-display:block}"
         )
 
     return FACE.sub(face, css)
@@ -181,7 +192,12 @@ def write_script(pages, static):
         return next(m[0] for p in pages.values() for m in BUNDLE.finditer(p) if "js" in m[0])[8:]
     parts = []
     for path in files:
-        parts.append(path.read_text(encoding="utf8"))
+        text = path.read_text(encoding="utf8")
+        if path.name == "pydata-sphinx-theme.js":
+            if text.count(MEASURES) != 1:
+                raise ValueError(f"{path.name} has changed: where does it measure what scrolls?")
+            text = text.replace(MEASURES, "whenNear(e)")
+        parts.append(text)
         if path.name == "documentation_options.js":
             parts.append("DOCUMENTATION_OPTIONS.search_as_you_type = false;")
     parts.append((HERE / "figures.js").read_text(encoding="utf8"))
@@ -192,20 +208,47 @@ def write_script(pages, static):
     return name
 
 
+# The theme knows whether a page is light or dark when its script has run, and half of the style
+# hangs on it. Ours is known before the first line stands, and light where no script runs.
+THEME = 'document.documentElement.dataset.theme = localStorage.getItem("theme") || "auto";'
+EARLY = """
+    document.documentElement.dataset.theme = { light: "light", dark: "dark" }[
+      document.documentElement.dataset.mode
+    ] || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+""".strip()
+
+
 def link(page, style, script):
     """The page with one style sheet and one script, which does not keep the text waiting."""
     if BUNDLE.search(page):
         page = re.sub(r"_static/book-[0-9a-f]{10}\.css", f"_static/{style}", page)
         return re.sub(r"_static/page-[0-9a-f]{10}\.js", f"_static/{script}", page)
     searches = SCRIPT.findall(page) if 'id="search-results"' in page else []
+    page = page.replace(THEME, EARLY, 1).replace(' data-theme="auto"', ' data-theme="light"', 1)
     page = SETTING.sub("", PRELOAD.sub("", SCRIPT.sub("", assets.LINK.sub("", page))))
     tags = [
+        f"<script>{ZERO.format(zero())}</script>",
         f'<link rel="stylesheet" href="_static/{style}" />',
         f'<script defer src="_static/{script}"></script>',
     ]
     found = {address.partition("?")[0].rpartition("/")[2]: address for _, address in searches}
     tags += [f'<script defer src="{found[name]}"></script>' for name in SEARCH if name in found]
     return page.replace("</head>", "\n".join(["", *tags, "</head>"]), 1)
+
+
+# From bytes a font is there at once; from an address, be it within the style sheet, a moment later,
+# and the lines would move.
+ZERO = (
+    'document.fonts.add(new FontFace("MJXZERO", '
+    'Uint8Array.from(atob("{}"), (c) => c.charCodeAt(0))))'
+)
+
+
+@functools.cache
+def zero():
+    """The font that draws nothing, in base64."""
+    data = assets.subset(typeset.MATHJAX / typeset.FONTS / "MathJax_Zero.woff", set())
+    return base64.b64encode(data).decode()
 
 
 def setup(app):

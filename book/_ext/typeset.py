@@ -48,14 +48,12 @@ globalThis.typeset = (tex, display) => {
   item.convert(page);
   const width = chtml.getBBox(item, page).w;
   const node = item.typesetRoot;
-  if (!display && width > LONG) adaptor.addClass(node, width > WIDE ? "long phone" : "long");
+  if (!display && width > LONG) adaptor.addClass(node, "long");
   return adaptor.outerHTML(node);
 };
 globalThis.styles = () => adaptor.textContent(chtml.styleSheet(page));
 """
-# In em: an inline formula that may be wider than a narrow cell (a script looks, where there is
-# one), and one that is wider than the text on a phone of 390 px.
-LONG, WIDE = 9, 19
+LONG = 9  # em: an inline formula that may be wider than a cell, or than a list on a phone
 # A formula as Sphinx writes it: in a line, or displayed and perhaps with its number.
 INLINE = re.compile(r'<span class="math notranslate nohighlight">\\\((.*?)\\\)</span>', re.DOTALL)
 DISPLAY = re.compile(
@@ -80,7 +78,7 @@ class Typesetter:
     def __init__(self, cache=None):
         self.cache, self.context, self.new = cache, None, 0
         sizes = [(MATHJAX / part).stat().st_size for part in PARTS]
-        text = f"{SET_UP}{LONG}{WIDE}{PARTS}{sizes}"
+        text = f"{SET_UP}{LONG}{PARTS}{sizes}"
         self.version = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.known = {}
         if cache is not None and cache.exists():
@@ -99,7 +97,7 @@ class Typesetter:
             self.context.eval("globalThis.global = globalThis; globalThis.MathJax = {}; 0")
             for part in PARTS:
                 self.context.eval((MATHJAX / part).read_text(encoding="utf8") + "\n;0")
-            self.context.eval(f"const LONG = {LONG}, WIDE = {WIDE};{SET_UP};0")
+            self.context.eval(f"const LONG = {LONG};{SET_UP};0")
         return self.context
 
     def __call__(self, tex, display):
@@ -144,7 +142,7 @@ def set_page(page, typeset):
         container = typeset(tex, display)
         # The TeX travels along: a script copies it, and it can be read in the page's source. What
         # may scroll can be reached by keyboard.
-        reach = 'tabindex="0" ' if display or " phone" in container[:200] else ""
+        reach = 'tabindex="0" ' if display or ' long"' in container[:200] else ""
         return container.replace(
             "<mjx-container ", f'<mjx-container {reach}data-tex="{html.escape(tex)}" ', 1
         )
