@@ -49,6 +49,14 @@ from vae_tutorial.checks.latent import (
     responsibilities,
     weighted_covariances,
 )
+from vae_tutorial.checks.pixels import (
+    discrete_bits,
+    discretized_logistic,
+    log_constant,
+    squared_error_of_bits,
+    stable_bce,
+    two_bugs,
+)
 from vae_tutorial.checks.quiz import Lines, Number, Order
 from vae_tutorial.checks.reparameterization import (
     cholesky_head,
@@ -82,6 +90,8 @@ __all__ = [
     "cholesky_head",
     "cholesky_kl",
     "derivation_order",
+    "discrete_bits",
+    "discretized_logistic",
     "elbo_closed_form",
     "estimator_a",
     "estimator_b",
@@ -100,6 +110,7 @@ __all__ = [
     "kl_standard_normal",
     "landing",
     "laplace_log_rate",
+    "log_constant",
     "log_density",
     "log_p_x",
     "logistic_path",
@@ -113,8 +124,11 @@ __all__ = [
     "responsibilities",
     "score_function",
     "score_wins",
+    "squared_error_of_bits",
+    "stable_bce",
     "subspace_angles",
     "three_errors",
+    "two_bugs",
     "unreduced_loss",
     "weighted_covariances",
     "wiener",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vae_tutorial.explore.figure import Figure
     from vae_tutorial.explore.gradient_noise import GradientNoise
     from vae_tutorial.explore.kl_plane import KlPlane
+    from vae_tutorial.explore.one_pixel import OnePixel
     from vae_tutorial.explore.reparameterize import Reparameterize
 
 FIGURES = {
@@ -30,6 +31,7 @@ FIGURES = {
     "GradientNoise": "gradient_noise",
     "Reparameterize": "reparameterize",
     "CodeMap": "code_map",
+    "OnePixel": "one_pixel",
 }
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "Figure",
     "GradientNoise",
     "KlPlane",
+    "OnePixel",
     "Reparameterize",
     "page_html",
     "refresh",
