@@ -41,7 +41,7 @@ const highest = (x, sd) => {
 };
 
 function render({ model, el }) {
-  const box = scaffold(el, "One pixel, four likelihoods: all point at x, none means the same by it");
+  const box = scaffold(el, "Three of four likelihoods point at the pixel; no two mean the same by it");
   const KINDS = ["bernoulli", "continuous", "gaussian", "logistic"];
   const NAME = { bernoulli: "Bernoulli (−BCE), π", continuous: "continuous Bernoulli, λ", gaussian: "Gaussian, mean", logistic: "discretized logistic, centre" };
   const DASH = { bernoulli: "none", continuous: "9 4", gaussian: "2 4", logistic: "9 4 2 4" };
@@ -51,8 +51,9 @@ function render({ model, el }) {
   htmlNode("style", { text: `.vf${set(light)}${dark.map((d) => `${d} .vf`).join(",")}${set(dim)}` }, box);
   const colour = (k) => `var(--vf-${k})`;
 
-  const W = 500, H = 320, LEFT = 46, RIGHT = 12, TOP = 12, BASE = 268, LOW = -4, HIGH = 3;
+  const W = 500, H = 350, LEFT = 46, RIGHT = 14, TOP = 8, BASE = 268, LOW = -4, HIGH = 3;
   const px = (m) => LEFT + m * (W - LEFT - RIGHT), py = (v) => BASE - ((v - LOW) / (HIGH - LOW)) * (BASE - TOP);
+  htmlNode("div", { class: "vf-caption", text: "log-likelihood of the pixel, nats" }, box);
   const plot = svgNode("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", style: "max-width:37rem;margin:auto" }, htmlNode("div", {}, box));
   const plotTitle = svgNode("title", {}, plot);
   const clipId = `vf-clip-${Math.random().toString(36).slice(2)}`;
@@ -62,18 +63,17 @@ function render({ model, el }) {
     svgNode("text", { x: LEFT - 6, y: py(v) + 5, style: "font-size:15px;text-anchor:end", class: "vf-num", text: fixed(v, 0) }, plot);
   }
   for (let i = 0; i <= 4; i++) {
-    svgNode("text", { x: px(i / 4), y: BASE + 20, style: `font-size:15px;text-anchor:${i === 4 ? "end" : "middle"}`, text: String(i / 4) }, plot);
+    svgNode("text", { x: px(i / 4), y: BASE + 46, style: `font-size:15px;text-anchor:${i === 4 ? "end" : "middle"}`, text: String(i / 4) }, plot);
   }
-  svgNode("text", { x: W - RIGHT, y: H - 8, style: "font-size:15px;text-anchor:end", text: "the decoder's parameter" }, plot);
-  svgNode("text", { x: LEFT + 6, y: TOP + 14, class: "vf-halo", style: "font-size:15px", text: "log-likelihood, nats" }, plot);
+  svgNode("text", { x: W - RIGHT, y: H - 12, style: "font-size:15px;text-anchor:end", text: "the decoder's parameter" }, plot);
   const inside = svgNode("g", { "clip-path": `url(#${clipId})` }, plot);
   const line = {}, dot = {};
   for (const k of KINDS) line[k] = svgNode("path", { fill: "none", stroke: colour(k), "stroke-width": 2.5, "stroke-dasharray": DASH[k], "data-curve": k }, inside);
   for (const k of KINDS) dot[k] = svgNode("circle", { r: 5.5, fill: colour(k), stroke: "var(--vf-bg)", "stroke-width": 1.5, "data-top": k }, inside);
   const pixel = svgNode("g", {}, plot);
   const bar = svgNode("line", { y1: TOP, y2: BASE, stroke: "var(--vf-fg)", "stroke-width": 1.5 }, pixel);
-  const tile = svgNode("rect", { y: BASE - 12, width: 24, height: 24, rx: 3, stroke: "var(--vf-fg)", "stroke-width": 1.5 }, pixel);
-  const grip = svgNode("rect", { y: TOP, width: 44, height: BASE - TOP + 24, fill: "transparent", class: "vf-handle" }, pixel);
+  const tile = svgNode("rect", { y: BASE + 4, width: 24, height: 24, rx: 3, stroke: "var(--vf-fg)", "stroke-width": 1.5 }, pixel);
+  const grip = svgNode("rect", { y: TOP, width: 44, height: BASE - TOP + 30, fill: "transparent", class: "vf-handle" }, pixel);
 
   const message = htmlNode("p", { class: "vf-message" }, box);
   const lower = htmlNode("div", { class: "vf-panels" }, box);
@@ -120,9 +120,9 @@ function render({ model, el }) {
     const story = end
       ? `At x = ${x} the continuous Bernoulli rises without end as λ goes to ${x}, and the logistic is content with any centre beyond ${x}.`
       : Math.abs(x - 0.5) < 1e-9 ? "At x = ½ all four point at ½, and an honest Bernoulli still pays log 2 = 0.69 nats."
-      : `For x = ${fixed(x, 4)} the continuous Bernoulli points at λ = ${cells.continuous[0].textContent}: its mean there is x.`;
+      : `For x = ${x} the continuous Bernoulli points at λ = ${cells.continuous[0].textContent}: its mean there is x.`;
     message.textContent = story;
-    plotTitle.textContent = `Log-likelihoods of a pixel of ${fixed(x, 4)} over the decoder's parameter from 0 to 1, from ${LOW} to ${HIGH} nats. ${story}`;
+    plotTitle.textContent = `Log-likelihoods of a pixel of ${x} over the decoder's parameter from 0 to 1, from ${LOW} to ${HIGH} nats. ${story}`;
     say(story);
   };
   const quiet = listen(model, ["level", "sigma"], draw);
