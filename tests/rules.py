@@ -59,7 +59,7 @@ def label_problems(root):
 LAYERS = [
     {"distributions", "data", "claims"},
     {"exact", "inference", "objectives", "gradients", "reparameterization"},
-    {"models", "inputs", "training", "diagnostics", "autoencoders"},
+    {"models", "decoders", "inputs", "training", "diagnostics", "autoencoders"},
     {"checkpoints"},
     {"plotting", "explore", "checks"},
 ]

@@ -14,12 +14,13 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from vae_tutorial import checkpoints
-from vae_tutorial.data import ImageData, load_mnist
+from vae_tutorial.data import ImageData, binarize, load_mnist
+from vae_tutorial.decoders import ContinuousBernoulliDecoder
 from vae_tutorial.diagnostics import active_units
 from vae_tutorial.models import VAE, BernoulliDecoder, GaussianEncoder, bernoulli_vae
 from vae_tutorial.training import evaluate, fit
@@ -59,9 +60,16 @@ def seeded(seed: int) -> torch.Generator:
 def train_bernoulli(
     data: ImageData, hidden: list[int], latent_dim: int, *, epochs: int, seed: int, **options
 ) -> tuple[VAE, dict[str, list[float]]]:
-    """The book's default network, with the test −ELBO (one sample) after each epoch."""
+    """The book's default network."""
     generator = seeded(seed)
     model = bernoulli_vae(data.train.shape[1], hidden, latent_dim, generator=generator)
+    return trained(model, data, epochs=epochs, generator=generator, **options)
+
+
+def trained(
+    model: VAE, data: ImageData, *, epochs: int, generator: torch.Generator, **options
+) -> tuple[VAE, dict[str, list[float]]]:
+    """The model after `fit`, with the test −ELBO (one sample) after each epoch."""
     test = []
 
     def on_epoch(epoch, history):
@@ -110,6 +118,32 @@ def measure_bernoulli(model: VAE, data: ImageData) -> dict[str, Number]:
     }
 
 
+def thresholded(data: ImageData) -> ImageData:
+    """Each pixel black or white, white above ½."""
+    return replace(
+        data,
+        train=(data.train > 0.5).float(),
+        test=(data.test > 0.5).float(),
+        name=f"{data.name}, thresholded at ½",
+    )
+
+
+def binarized_test(data: ImageData) -> ImageData:
+    """Training images as they are; each pixel of the test images drawn once from Bernoulli(x)."""
+    test = binarize(data.test, generator=seeded(0))
+    return replace(data, test=test, name=f"{data.name}, binarized once with seed 0")
+
+
+def train_continuous_bernoulli(data: ImageData) -> tuple[VAE, dict[str, list[float]]]:
+    """The default network, its decoder read as a density on [0, 1]."""
+    generator = seeded(0)
+    model = VAE(
+        GaussianEncoder(784, [400], 20, generator=generator),
+        ContinuousBernoulliDecoder(20, [400], 784, generator=generator),
+    )
+    return trained(model, data, epochs=20, generator=generator)
+
+
 def train_draw_digit(data: ImageData) -> tuple[VAE, dict[str, list[float]]]:
     """Two latent dimensions, and small enough to travel inside a page."""
     generator = seeded(0)
@@ -130,6 +164,35 @@ RECIPES: dict[str, Recipe] = {
         ),
         data=load_mnist,
         train=lambda data: train_bernoulli(data, [400], 20, epochs=20, seed=0),
+        measure=measure_bernoulli,
+    ),
+    "mnist_threshold": Recipe(
+        about=(
+            "as mnist_784_400_20, on images whose pixels are 1 above the grey value ½ and 0 "
+            "elsewhere"
+        ),
+        data=load_mnist,
+        train=lambda data: train_bernoulli(thresholded(data), [400], 20, epochs=20, seed=0),
+        measure=lambda model, data: measure_bernoulli(model, thresholded(data)),
+    ),
+    "mnist_dynamic": Recipe(
+        about=(
+            "as mnist_784_400_20, each pixel drawn from Bernoulli(grey value) anew at every step; "
+            "measured on test images that are drawn once"
+        ),
+        data=load_mnist,
+        train=lambda data: train_bernoulli(
+            binarized_test(data), [400], 20, epochs=20, seed=0, binarize=True
+        ),
+        measure=lambda model, data: measure_bernoulli(model, binarized_test(data)),
+    ),
+    "mnist_continuous_bernoulli": Recipe(
+        about=(
+            "as mnist_784_400_20, with a continuous Bernoulli decoder, a density of grey pixels, "
+            "whose logits are clamped at ±16"
+        ),
+        data=load_mnist,
+        train=train_continuous_bernoulli,
         measure=measure_bernoulli,
     ),
     "draw_digit": Recipe(

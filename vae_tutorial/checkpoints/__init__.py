@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vae_tutorial import models
+from vae_tutorial import decoders, models
 from vae_tutorial.models import VAE
 
 __all__ = ["CheckpointError", "entry", "load", "names", "numbers", "round_to_float16", "save"]
@@ -31,7 +31,12 @@ MANIFEST = "manifest.json"
 MAX_BYTES = 1_400_000  # of one checkpoint
 MAX_TOTAL = 12_000_000  # of all of them
 
-_PARTS = ("GaussianEncoder", "BernoulliDecoder", "GaussianDecoder")
+_PARTS = {
+    "GaussianEncoder": models.GaussianEncoder,
+    "BernoulliDecoder": models.BernoulliDecoder,
+    "GaussianDecoder": models.GaussianDecoder,
+    "ContinuousBernoulliDecoder": decoders.ContinuousBernoulliDecoder,
+}
 
 
 class CheckpointError(RuntimeError):
@@ -221,7 +226,7 @@ def _describe(model: VAE) -> dict[str, Any]:
 
     def part(module: nn.Module) -> dict[str, Any]:
         kind = type(module).__name__
-        if kind not in _PARTS or type(module) is not getattr(models, kind):
+        if type(module) is not _PARTS.get(kind):
             raise ValueError(
                 f"model must be made of {', '.join(_PARTS)}, got {kind}: teach "
                 "vae_tutorial.checkpoints how to describe and build it"
@@ -230,6 +235,8 @@ def _describe(model: VAE) -> dict[str, Any]:
         extra = {}
         if kind == "GaussianDecoder":
             extra = {"scale": module.scale, "mean": module.mean, "min_sigma": module.min_sigma}
+        if kind == "ContinuousBernoulliDecoder":
+            extra = {"max_logit": module.max_logit}
         return {
             "kind": kind,
             "hidden": [layer.out_features for layer in layers[:-1:2]],
@@ -252,7 +259,7 @@ def _build(architecture: Mapping[str, Any]) -> VAE:
         if about["kind"] not in _PARTS:
             raise ValueError(f"unknown kind {about['kind']!r}")
         options = {k: v for k, v in about.items() if k not in ("kind", "hidden", "activation")}
-        return getattr(models, about["kind"])(
+        return _PARTS[about["kind"]](
             inputs,
             about["hidden"],
             outputs,

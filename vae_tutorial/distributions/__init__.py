@@ -22,20 +22,46 @@ from vae_tutorial.distributions.basic import (
     sample_shape,
     standard_normal,
 )
+from vae_tutorial.distributions.counts import (
+    NegativeBinomial,
+    Poisson,
+    ZeroInflatedNegativeBinomial,
+    check_counts,
+)
 from vae_tutorial.distributions.folding import Rows, as_distribution, unfold
+from vae_tutorial.distributions.pixels import (
+    Categorical,
+    ContinuousBernoulli,
+    DiscretizedLogistic,
+    check_levels,
+    continuous_bernoulli_log_constant,
+    continuous_bernoulli_mean,
+    grey_levels,
+)
 
 __all__ = [
     "LOG_2PI",
     "Bernoulli",
+    "Categorical",
+    "ContinuousBernoulli",
+    "DiscretizedLogistic",
+    "NegativeBinomial",
     "Normal",
+    "Poisson",
     "Rows",
     "UndefinedDensityError",
+    "ZeroInflatedNegativeBinomial",
     "all_finite",
     "as_distribution",
     "check_count",
+    "check_counts",
     "check_event",
     "check_generator",
+    "check_levels",
     "check_unit_interval",
+    "continuous_bernoulli_log_constant",
+    "continuous_bernoulli_mean",
+    "grey_levels",
     "in_full",
     "kind_of",
     "kl_normal",
