@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vae_tutorial.distributions import Normal, kl_normal
+from vae_tutorial.distributions import (
+    Bernoulli,
+    Normal,
+    check_levels,
+    check_unit_interval,
+    kl_normal,
+)
 from vae_tutorial.models import VAE
 from vae_tutorial.objectives import elbo_terms, log_p_x
 
@@ -98,6 +104,114 @@ def bits_per_dimension(nats: float | Tensor, dimensions: int) -> float | Tensor:
     if dimensions < 1:
         raise ValueError(f"dimensions must be at least 1, got {dimensions}")
     return nats / (dimensions * math.log(2))
+
+
+def discrete_bits_per_dimension(
+    nats: float | Tensor,
+    dimensions: int,
+    *,
+    levels: int,
+    of: Literal["levels", "dequantized"],
+) -> float | Tensor:
+    """Bits per dimension on one scale: what a code for images of K grey levels would need.
+
+    bits = nats / (D log 2)              for −log P of the K levels themselves,
+    bits = nats / (D log 2) + log2 K     for −log p of a density of y = (k + u)/K, u ~ U[0, 1)
+
+    The second is an upper bound of the first for the law P(k) that the density gives to the bin
+    of level k, since E_u[log p(y)] ≤ log ∫ p(y) du = log K P(k). A bound of either, −ELBO, is
+    converted in the same way and stays a bound.
+
+    Equation: eq-discrete-bits.
+
+    Args:
+        nats: −log p(x) or −ELBO of an example.
+        dimensions: D.
+        levels: K, at least 2: 256 for MNIST, 17 for the digits.
+        of: what `nats` is minus the logarithm of. "levels": a probability of grey levels, as of
+            `Categorical` and `DiscretizedLogistic`, or of binary images with K = 2.
+            "dequantized": a density of dequantized data.
+
+    Raises:
+        ValueError: for a cross-entropy of grey pixels ("grey"), which is no probability of grey
+            levels, for a density of data that were not dequantized ("density"), for D < 1 and for
+            K < 2.
+
+    Source: Theis, van den Oord and Bethge (2016), section 3.1.
+
+    >>> discrete_bits_per_dimension(0.0, 64, levels=16, of="dequantized")   # a uniform density
+    4.0
+    """
+    check_levels(levels)
+    if of not in ("levels", "dequantized"):
+        reason = {
+            "grey": "a cross-entropy of grey pixels is an average over binarized images, not the "
+            "code length of a grey one",
+            "density": "the density of data with grey levels has no upper limit: dequantize them, "
+            "(k + u) / K, before training",
+        }.get(of, f"got {of!r}")
+        raise ValueError(f"of must be 'levels' or 'dequantized': {reason}")
+    bits = bits_per_dimension(nats, dimensions)
+    return bits + math.log2(levels) if of == "dequantized" else bits
+
+
+def grey_entropy(x: Float[Tensor, "N D"]) -> Float[Tensor, "N"]:
+    """Entropy of the image binarized with P(b_j = 1) = x_j: what no grey cross-entropy goes below.
+
+    H(x) = −Σ_j [ x_j log x_j + (1 − x_j) log(1 − x_j) ], and BCE(x, π) = H(x) + KL(x‖π)
+
+    Equation: eq-grey-floor.
+
+    Args:
+        x: pixels in [0, 1], `(N, D)`.
+
+    Returns:
+        nats, `(N,)`; 0 for black-and-white images.
+
+    Raises:
+        ValueError: if a pixel lies outside [0, 1] or is NaN.
+
+    Source: Gibbs' inequality, for each pixel.
+
+    >>> grey_entropy(torch.tensor([[0.0, 0.5, 1.0]]))
+    tensor([0.6931])
+    """
+    check_unit_interval(x)
+    return -(torch.xlogy(x, x) + torch.special.xlog1py(1 - x, -x)).sum(-1)
+
+
+def constant_image_cost(
+    train: Float[Tensor, "N D"], test: Float[Tensor, "M D"], *, clip: float = 1e-7
+) -> Float[Tensor, "M"]:
+    """What the best picture that ignores z costs: the mean training image, on each test image.
+
+    Equation: eq-mean-image.
+
+    Args:
+        train: pixels in [0, 1], `(N, D)`, whose mean is the picture.
+        test: pixels in [0, 1], `(M, D)`.
+        clip: keeps the mean in [clip, 1 − clip], since a pixel that is inked in no training image
+            and in some test image would cost infinity.
+
+    Returns:
+        cross-entropy in nats, `(M,)`.
+
+    Raises:
+        ValueError: if there is no training image, a pixel lies outside [0, 1] or is NaN, or clip
+            is not in (0, ½).
+
+    Source: the derivative of the cross-entropy vanishes at the mean.
+
+    >>> constant_image_cost(torch.tensor([[0.0], [1.0]]), torch.ones(1, 1))     # log 2
+    tensor([0.6931])
+    """
+    if len(train) == 0:
+        raise ValueError("train must hold at least one image, got none")
+    if not 0 < clip < 0.5:
+        raise ValueError(f"clip must lie in (0, ½), got {clip}")
+    check_unit_interval(train, "train")
+    mean = train.mean(0).clamp(clip, 1 - clip)
+    return -Bernoulli(torch.logit(mean)).log_prob(test)
 
 
 def refine_posterior(
