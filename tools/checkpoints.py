@@ -19,11 +19,17 @@ from dataclasses import dataclass, replace
 import torch
 
 from vae_tutorial import checkpoints
-from vae_tutorial.data import ImageData, binarize, load_mnist
+from vae_tutorial.data import ImageData, binarize, dequantize, load_mnist
 from vae_tutorial.decoders import ContinuousBernoulliDecoder
-from vae_tutorial.diagnostics import active_units
-from vae_tutorial.models import VAE, BernoulliDecoder, GaussianEncoder, bernoulli_vae
-from vae_tutorial.training import evaluate, fit
+from vae_tutorial.diagnostics import active_units, discrete_bits_per_dimension
+from vae_tutorial.models import (
+    VAE,
+    BernoulliDecoder,
+    GaussianDecoder,
+    GaussianEncoder,
+    bernoulli_vae,
+)
+from vae_tutorial.training import calibrate, evaluate, fit
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,74 @@ def train_continuous_bernoulli(data: ImageData) -> tuple[VAE, dict[str, list[flo
     return trained(model, data, epochs=20, generator=generator)
 
 
+def dequantized(data: ImageData) -> ImageData:
+    """Each of MNIST's 256 grey levels spread over its bin, once: seed 0 for both parts."""
+    generator = seeded(0)
+    test = dequantize(data.test, levels=256, generator=generator)
+    train = dequantize(data.train, levels=256, generator=generator)
+    return replace(data, train=train, test=test, name=f"{data.name}, dequantized once with seed 0")
+
+
+def train_gaussian(
+    data: ImageData, *, epochs: int = 10, hidden: int = 160, latent_dim: int = 20, **decoder
+) -> tuple[VAE, dict[str, list[float]]]:
+    """The network of the Gaussian table: 784-160-20-160-784, so that six of them are small."""
+    generator = seeded(0)
+    data = dequantized(data)
+    dim = data.train.shape[1]
+    model = VAE(
+        GaussianEncoder(dim, [hidden], latent_dim, generator=generator),
+        GaussianDecoder(latent_dim, [hidden], dim, generator=generator, **decoder),
+    )
+    history = fit(model, data.train, epochs=epochs, generator=generator)
+    if model.decoder.scale == "optimal":
+        calibrate(model, data.train, generator=seeded(1))
+    return model, {"train_minus_elbo": history.loss, "train_kl": history.kl}
+
+
+@torch.no_grad()
+def measure_gaussian(model: VAE, data: ImageData) -> dict[str, Number]:
+    """The bound and its terms on dequantized test images, the errors, and the σ."""
+    data = dequantized(data)
+    numbers = measure_bernoulli(model, data)
+    bits = discrete_bits_per_dimension(
+        numbers["test_minus_elbo"].value, data.test.shape[1], levels=256, of="dequantized"
+    )
+    z = model.encode(data.test).rsample(generator=seeded(1))
+    p = model.decode(z)
+    on = f"on the {len(data.test):,} test images of {data.name}"
+    return numbers | {
+        "bits_per_dimension": Number(
+            bits, 0.001, "bits per dimension", f"−ELBO/(784 log 2) + 8 {on}"
+        ),
+        "test_rmse": Number(
+            (data.test - p.mean).square().mean().sqrt().item(),
+            0.001,
+            "grey value, 0 to 1",
+            f"root of the mean squared error {on}, one sample of z each, generator seed 1",
+        ),
+        "median_sigma": Number(
+            p.scale.median().item(),
+            0.001,
+            "grey value, 0 to 1",
+            f"median of σ over pixels and images {on}, one sample of z each, generator seed 1",
+        ),
+    }
+
+
+def gaussian_recipe(kind: str, **decoder) -> Recipe:
+    return Recipe(
+        about=(
+            f"784-160-20-160-784, ReLU, Gaussian decoder with {kind}, on dequantized grey pixels; "
+            "10 epochs of MNIST's 60,000 training images, Adam, step size 1e-3, batches of 128, "
+            "one sample of z, seed 0"
+        ),
+        data=load_mnist,
+        train=lambda data: train_gaussian(data, **decoder),
+        measure=measure_gaussian,
+    )
+
+
 def train_draw_digit(data: ImageData) -> tuple[VAE, dict[str, list[float]]]:
     """Two latent dimensions, and small enough to travel inside a page."""
     generator = seeded(0)
@@ -194,6 +268,25 @@ RECIPES: dict[str, Recipe] = {
         data=load_mnist,
         train=train_continuous_bernoulli,
         measure=measure_bernoulli,
+    ),
+    "mnist_gaussian_1": gaussian_recipe("linear mean and σ = 1", sigma=1.0),
+    "mnist_gaussian_01": gaussian_recipe("linear mean and σ = 0.1", sigma=0.1),
+    "mnist_gaussian_optimal": gaussian_recipe(
+        "linear mean and the σ that is best for each batch, after training that of the training "
+        "images",
+        scale="optimal",
+    ),
+    "mnist_gaussian_pixel": gaussian_recipe(
+        "linear mean and one σ > 0.001 for each pixel and z, both from one hidden layer",
+        scale="per-pixel",
+    ),
+    "mnist_gaussian_shared_sigmoid": gaussian_recipe(
+        "sigmoid mean and one learned σ > 0.001, which starts at 1", scale="shared", mean="sigmoid"
+    ),
+    "mnist_gaussian_pixel_sigmoid": gaussian_recipe(
+        "sigmoid mean and one σ > 0.001 for each pixel and z, both from one hidden layer",
+        scale="per-pixel",
+        mean="sigmoid",
     ),
     "draw_digit": Recipe(
         about=(

@@ -49,6 +49,7 @@ __all__ = [
     "DataError",
     "ImageData",
     "binarize",
+    "dequantize",
     "load_digits",
     "load_mnist",
     "mnist_is_here",
@@ -198,6 +199,48 @@ def binarize(
         )
     u = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
     return (u < x).to(x.dtype)
+
+
+def dequantize(
+    x: Float[Tensor, "*shape"], *, levels: int, generator: torch.Generator | None
+) -> Float[Tensor, "*shape"]:
+    """Spread each grey level over its bin: y = (k + u)/K with u uniform on [0, 1).
+
+    k = (K − 1) x is the level of a grey value x. A density fitted to y is a fair model of K levels,
+    and cannot win by piling up on them.
+
+    Equation: eq-dequantize.
+
+    Args:
+        x: grey values k/(K − 1) with k in 0 … K − 1, any shape.
+        levels: K: 256 for MNIST, 17 for the digits.
+        generator: the source of the uniform noise.
+
+    Raises:
+        ValueError: where x is not floating-point, or a value is none of the K levels.
+
+    Source: Theis, van den Oord and Bethge (2016), section 3.1.
+
+    >>> y = dequantize(torch.tensor([0.0, 1.0]), levels=2,
+    ...                generator=torch.Generator().manual_seed(0))
+    >>> (2 * y).floor()
+    tensor([0., 1.])
+    """
+    if not x.is_floating_point():
+        raise ValueError(f"x must be a floating-point tensor, got {x.dtype}: divide by {levels - 1}")
+    if levels < 2:
+        raise ValueError(f"levels must be at least 2, got {levels}")
+    k = (x * (levels - 1)).round()
+    # `not <=` sees NaN, too; 1e-3 is far above the rounding of float32, far below a level.
+    off = (x * (levels - 1) - k).abs()
+    if x.numel() and not (off.max() <= 1e-3 and k.min() >= 0 and k.max() <= levels - 1):
+        raise ValueError(
+            f"x must hold the grey values k/{levels - 1} with whole k from 0 to {levels - 1}, got "
+            f"min {float(x.min())}, max {float(x.max())}, and values up to {float(off.max()):.3g} "
+            "of a level away from one"
+        )
+    u = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+    return (k + u) / levels
 
 
 # ------------------------------------------------------------------------------------------- digits

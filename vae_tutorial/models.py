@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from vae_tutorial.distributions import (
     Bernoulli,
+    LowRankNormal,
     Normal,
+    ProfiledNormal,
     UndefinedDensityError,
     as_distribution,
     check_count,
@@ -131,25 +133,41 @@ class BernoulliDecoder(nn.Module):
 
 
 class GaussianDecoder(nn.Module):
-    """p(x|z) = N(x; m(z), diag σ²), with σ fixed, learned and shared, or a network's output.
+    """p(x|z) = N(x; m(z), diag σ²), or with covariance W Wᵀ + diag σ²: the scale is the choice.
+
+    | scale | σ |
+    |---|---|
+    | "fixed" | `sigma`, for all pixels |
+    | "shared" | one learned number for all pixels |
+    | "optimal" | one number, the root of the mean squared error: of the batch while training, and
+      of the data given to `training.calibrate` afterwards |
+    | "per-dimension" | one learned number for each pixel, the same for every z |
+    | "per-pixel" | the network's second head: a number for each pixel and z |
+
+    With one hidden layer, `activation=nn.Tanh` and "per-pixel" this is the Gaussian MLP of Kingma
+    and Welling's appendix: both heads read the same hidden layer.
 
     Args:
         latent_dim: d.
         hidden: widths of the hidden layers.
         data_dim: D.
-        scale: "fixed" keeps σ = `sigma`; "shared" learns one σ for all pixels, starting there;
-            "per-pixel" lets the network emit log σ² for each pixel, starting near `sigma`.
-        sigma: the (initial) standard deviation, positive.
+        scale: one of the above.
+        sigma: the standard deviation, or where a learned one starts.
         mean: "linear" leaves the mean unconstrained; "sigmoid" keeps it in (0, 1).
-        min_sigma: lower bound of a learned σ. Without one the likelihood is unbounded: a σ that
-            shrinks on a pixel that is reproduced exactly wins without end.
+        min_sigma: lower bound of every σ that is not fixed, σ = min_sigma + exp(·). Without one the
+            likelihood is unbounded: a σ that shrinks on a pixel that is reproduced exactly wins
+            without end. 0 takes the bound away, for showing that.
+        rank: columns of W, one matrix for all z; 0 leaves the covariance diagonal.
         activation, generator: as for `mlp`.
 
     Raises:
-        ValueError: for an unknown `scale` or `mean`, or a `sigma` that is not positive.
+        ValueError: for an unknown `scale` or `mean`, a `sigma` that is not above `min_sigma`, a
+            negative `min_sigma` or `rank`, or a `rank` with the scale "optimal".
+
+    Equations: eq-gaussian-mlp, eq-scale-floor.
 
     Source: Kingma and Welling (2014), appendix C.2; Rybkin, Daniilidis and Levine (2021) for the
-        shared σ.
+        shared and the optimal σ.
 
     >>> GaussianDecoder(2, [16], 3, scale="shared", sigma=0.5)(torch.zeros(5, 2)).scale[0]
     tensor([0.5000, 0.5000, 0.5000], grad_fn=<SelectBackward0>)
@@ -161,41 +179,71 @@ class GaussianDecoder(nn.Module):
         hidden: Sequence[int],
         data_dim: int,
         *,
-        scale: Literal["fixed", "shared", "per-pixel"] = "fixed",
+        scale: Literal["fixed", "shared", "optimal", "per-dimension", "per-pixel"] = "fixed",
         sigma: float = 1.0,
         mean: Literal["linear", "sigmoid"] = "linear",
         min_sigma: float = 1e-3,
+        rank: int = 0,
         activation: type[nn.Module] = nn.ReLU,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if scale not in ("fixed", "shared", "per-pixel"):
-            raise ValueError(f"scale must be 'fixed', 'shared' or 'per-pixel', got {scale!r}")
+        scales = ("fixed", "shared", "optimal", "per-dimension", "per-pixel")
+        if scale not in scales:
+            raise ValueError(f"scale must be one of {', '.join(map(repr, scales))}, got {scale!r}")
         if mean not in ("linear", "sigmoid"):
             raise ValueError(f"mean must be 'linear' or 'sigmoid', got {mean!r}")
-        if not sigma > min_sigma > 0:
-            raise ValueError(f"need sigma > min_sigma > 0, got {sigma} and {min_sigma}")
+        if not sigma > min_sigma >= 0:
+            raise ValueError(f"need sigma > min_sigma ≥ 0, got {sigma} and {min_sigma}")
+        if rank < 0 or (rank and scale == "optimal"):
+            raise ValueError(f"rank must be 0 or more, and 0 with scale='optimal', got {rank}")
         self.data_dim, self.latent_dim = data_dim, latent_dim
-        self.scale, self.mean, self.min_sigma = scale, mean, min_sigma
+        self.scale, self.mean, self.min_sigma, self.rank = scale, mean, min_sigma, rank
         outputs = 2 * data_dim if scale == "per-pixel" else data_dim
         self.net = mlp([latent_dim, *hidden, outputs], activation=activation, generator=generator)
         log_excess = torch.tensor(math.log(sigma - min_sigma))
         if scale == "fixed":
             self.register_buffer("log_excess", log_excess)
+        elif scale == "optimal":
+            self.register_buffer("calibrated_sigma", torch.tensor(math.nan))
+        elif scale == "per-dimension":
+            self.log_excess = nn.Parameter(log_excess.repeat(data_dim))
         else:
             self.log_excess = nn.Parameter(log_excess)
+        if rank:
+            factor = torch.randn(data_dim, rank, generator=generator)
+            self.factor = nn.Parameter(0.1 * sigma * factor)  # small beside σ, but not a saddle
 
-    def forward(self, z: Float[Tensor, "*batch d"]) -> Normal:
-        """p(x|z) with parameters of shape `(*batch, D)`; ValueError for the wrong width."""
+    def forward(self, z: Float[Tensor, "*batch d"]) -> Normal | LowRankNormal | ProfiledNormal:
+        """p(x|z) with parameters of shape `(*batch, D)`.
+
+        Raises:
+            ValueError: for the wrong width; outside of training, for an "optimal" σ that has not
+                been calibrated.
+        """
         _check_width("z", z, self.latent_dim)
         out = self.net(z)
         if self.scale == "per-pixel":
             out, half_logvar = out.chunk(2, dim=-1)
-            log_excess = self.log_excess + half_logvar
-        else:
-            log_excess = self.log_excess.expand(self.data_dim)
         loc = out.sigmoid() if self.mean == "sigmoid" else out
-        return Normal(loc, self.min_sigma + log_excess.exp())
+        if self.scale == "optimal":
+            return self._optimal(loc)
+        log_excess = self.log_excess + half_logvar if self.scale == "per-pixel" else self.log_excess
+        sigma = (self.min_sigma + log_excess.exp()).expand_as(loc)
+        if self.rank:
+            return LowRankNormal(loc, self.factor.expand(*loc.shape, self.rank), sigma)
+        return Normal(loc, sigma)
+
+    def _optimal(self, loc: Tensor) -> Normal | ProfiledNormal:
+        """Training profiles σ out; a density for other data needs a σ that does not see them."""
+        if self.training:
+            return ProfiledNormal(loc, self.min_sigma)
+        if self.calibrated_sigma.isnan():
+            raise ValueError(
+                "the optimal σ is not known yet: after training, call calibrate(model, x) with the "
+                "training data"
+            )
+        return Normal(loc, self.calibrated_sigma.expand_as(loc))
 
 
 class ConvolutionalEncoder(nn.Module):

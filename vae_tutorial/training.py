@@ -211,6 +211,55 @@ def evaluate(
     return ElboTerms(*(torch.cat(term) for term in zip(*parts, strict=True)))
 
 
+@torch.no_grad()
+def calibrate(
+    model: VAE,
+    x: Data,
+    *,
+    batch_size: int = 1000,
+    generator: torch.Generator | None = None,
+) -> float:
+    """Give a decoder whose σ is "optimal" the σ of its training data, and return it.
+
+    σ² is the mean of (x_j − m_j(z))² over all pixels and examples, with z ~ q(z|x) as in training.
+    From then on p(x|z) is a density that does not look at the data it scores.
+
+    Equation: eq-optimal-sigma.
+
+    Args:
+        model: a VAE with a `GaussianDecoder` of scale "optimal"; its σ is changed.
+        x: the training data, `(N, D)`: what σ is read off must not be what is scored.
+        batch_size: how many examples are in memory at a time.
+        generator: source of the noise.
+
+    Raises:
+        ValueError: if the decoder has no optimal σ, and as `fit`.
+
+    Source: Rybkin, Daniilidis and Levine (2021), section 3.
+
+    >>> from vae_tutorial.models import GaussianDecoder, GaussianEncoder
+    >>> model = VAE(GaussianEncoder(4, [8], 1), GaussianDecoder(1, [8], 4, scale="optimal"))
+    >>> sigma = calibrate(model, torch.rand(64, 4))
+    >>> sigma == model.eval().decode(torch.zeros(1, 1)).scale[0, 0].item()
+    True
+    """
+    if getattr(model.decoder, "scale", None) != "optimal":
+        raise ValueError("calibrate needs a GaussianDecoder with scale='optimal'")
+    x = as_data(model, x)
+    check_count("batch_size", batch_size)
+    sigma = model.decoder.calibrated_sigma
+    generator = _generator_on(sigma.device, generator)
+    with _mode(model, training=False):
+        sigma.fill_(1.0)  # any σ will do: only the mean is asked for
+        total = sum(
+            (part - model.decode(model.encode(part).rsample(generator=generator)).mean)
+            .square()
+            .sum(dtype=torch.float64)
+            for part in x.to(sigma.device).split(batch_size)
+        )
+    return sigma.fill_((total / x.numel()).sqrt().clamp_min(model.decoder.min_sigma)).item()
+
+
 def progress(items: Sequence, label: str, *, show: bool = True) -> Iterator:
     """Yield the items while a line of output counts them; the last line is always the same.
 

@@ -234,7 +234,9 @@ def _describe(model: VAE) -> dict[str, Any]:
         layers = list(module.net)
         extra = {}
         if kind == "GaussianDecoder":
-            extra = {"scale": module.scale, "mean": module.mean, "min_sigma": module.min_sigma}
+            extra = {
+                name: getattr(module, name) for name in ("scale", "mean", "min_sigma", "rank")
+            }
         if kind == "ContinuousBernoulliDecoder":
             extra = {"max_logit": module.max_logit}
         return {
