@@ -227,7 +227,9 @@ def dequantize(
     tensor([0., 1.])
     """
     if not x.is_floating_point():
-        raise ValueError(f"x must be a floating-point tensor, got {x.dtype}: divide by {levels - 1}")
+        raise ValueError(
+            f"x must be a floating-point tensor, got {x.dtype}: divide by {levels - 1}"
+        )
     if levels < 2:
         raise ValueError(f"levels must be at least 2, got {levels}")
     k = (x * (levels - 1)).round()

@@ -234,9 +234,7 @@ def _describe(model: VAE) -> dict[str, Any]:
         layers = list(module.net)
         extra = {}
         if kind == "GaussianDecoder":
-            extra = {
-                name: getattr(module, name) for name in ("scale", "mean", "min_sigma", "rank")
-            }
+            extra = {name: getattr(module, name) for name in ("scale", "mean", "min_sigma", "rank")}
         if kind == "ContinuousBernoulliDecoder":
             extra = {"max_logit": module.max_logit}
         return {
