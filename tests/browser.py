@@ -178,6 +178,25 @@ def settle(page):
         )
 
 
+def code(page, whole):
+    """Cells whose lines are cut: at a desk none is (`whole`), on a phone 40 characters are seen."""
+    return page.evaluate(
+        """(whole) => [...document.querySelectorAll('div.cell_input pre')].flatMap((e) => {
+          if (!e.checkVisibility()) return [];
+          const probe = document.createElement('span'), style = getComputedStyle(e);
+          probe.textContent = 'x'.repeat(100);
+          e.append(probe);
+          const one = probe.getBoundingClientRect().width / 100;
+          probe.remove();
+          const room = e.clientWidth - parseFloat(style.paddingLeft);
+          const line = e.textContent.split('\\n')[0].slice(0, 60);
+          if (whole && e.scrollWidth > e.clientWidth + 1) return [`code is cut: ${line}`];
+          return whole || room / one >= 40 ? [] : [`${Math.floor(room / one)} characters: ${line}`];
+        })""",
+        whole,
+    )
+
+
 def _timeout():
     from playwright.sync_api import TimeoutError
 

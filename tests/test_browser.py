@@ -93,6 +93,7 @@ def test_at_a_desk(visit, site, book, words, name):
     watch = visit(site, viewport=DESK, color_scheme="light")
     page = watch.open(f"{name}.html")
     found = {"headings": browser.headings(page), "motion": browser.motion(page)}
+    found["code"] = browser.code(page, whole=True)
     found["numbers"] = numbers(page)
     hand = browser.Hand(page)
     hand.pointers("a mouse")
@@ -121,6 +122,7 @@ def test_on_a_phone(visit, book, words, name):
     watch = visit(book.as_uri() + "/", viewport=PHONE, color_scheme="dark", has_touch=True)
     page = watch.open(f"{name}.html")
     found = {"numbers": numbers(page), "figures": browser.Hand(page).pointers("a finger")}
+    found["code"] = browser.code(page, whole=False)
     for size in (PHONE, DESK):
         for scheme in ("dark", "light"):
             look(page, size, scheme)
@@ -623,6 +625,10 @@ def test_the_audit_finds_planted_faults(visit, tmp_path, monkeypatch):
         quiet.set_content("<main><article><p>Enable scripts.</p></article></main>")
         one(browser.without_scripts(quiet), "hardly any text")
         one(lost(["notation"], "index", "cover"), "finds only ['notation']")
+        narrow = f"<pre style='width: 150px; overflow-x: auto'>{'x' * 80}</pre>"
+        page.set_content(f"<div class=cell_input>{narrow}</div>")
+        one(browser.code(page, whole=True), "code is cut: xxx")
+        one(browser.code(page, whole=False), "characters: xxx")
         one(heavy(tmp_path, "index", set(), page_limit=100), "the page weighs")
         one(heavy(tmp_path, "index", {"index.html"}, text_limit=100), "the text waits for")
 
