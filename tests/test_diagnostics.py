@@ -1,15 +1,22 @@
 """The ledger and its relatives, on models whose gaps are known exactly."""
 
 import math
+from itertools import product
 
 import pytest
+import scipy.integrate
+import scipy.optimize
+import scipy.stats
 import torch
 from torch import nn
 
 from vae_tutorial.diagnostics import (
     active_units,
     bits_per_dimension,
+    constant_image_cost,
+    discrete_bits_per_dimension,
     elbo_ledger,
+    grey_entropy,
     refine_posterior,
 )
 from vae_tutorial.distributions import Normal, kl_normal
@@ -120,3 +127,90 @@ def test_bad_arguments_are_named():
         active_units(vae, x)
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         refine_posterior(vae, x, vae.encode(x), steps=0)
+
+
+# ------------------------------------------------------------------ grey pixels and their scale
+def every_binary_image(x):
+    """(probability, image) for each of the 2^D images that x can be binarized to."""
+    for bits in product([0.0, 1.0], repeat=len(x)):
+        b = torch.tensor(bits, dtype=x.dtype)
+        yield torch.where(b == 1, x, 1 - x).prod(), b
+
+
+def test_grey_cross_entropy_is_the_average_over_all_binary_images_and_has_a_floor():
+    """eq-grey-bce, eq-grey-floor: by listing all 32 images; the entropy is SciPy's."""
+    x = torch.tensor([0.0, 0.2, 0.5, 0.9, 1.0], dtype=torch.float64)
+    pi = torch.tensor([0.3, 0.1, 0.6, 0.8, 0.99], dtype=torch.float64)
+    images = list(every_binary_image(x))
+    cost = sum(w * -torch.where(b == 1, pi, 1 - pi).log().sum() for w, b in images)
+    torch.testing.assert_close(
+        cost, nn.functional.binary_cross_entropy(pi, x, reduction="sum"), rtol=1e-12, atol=0
+    )
+    entropy = grey_entropy(x[None]).squeeze()
+    assert entropy.item() == pytest.approx(scipy.stats.entropy([w.item() for w, _ in images]))
+    pairs = zip(x.tolist(), pi.tolist(), strict=True)
+    kl = sum(scipy.stats.entropy([a, 1 - a], [p, 1 - p]) for a, p in pairs)
+    assert (cost - entropy).item() == pytest.approx(kl)
+
+
+def test_black_and_white_have_no_entropy_and_nothing_else_is_a_pixel():
+    x = torch.tensor([[0.0, 1.0], [0.5, 0.5]])
+    assert grey_entropy(x).tolist() == pytest.approx([0, 2 * math.log(2)])
+    assert grey_entropy(torch.zeros(0, 4)).shape == (0,)
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\].*got min -1"):
+        grey_entropy(2 * x - 1)
+
+
+def test_no_constant_image_is_cheaper_than_the_mean():
+    """eq-mean-image: SciPy's optimizer, which knows nothing of means, finds the same cost."""
+    x = torch.rand(40, 3, generator=seeded(5), dtype=torch.float64)
+
+    def cost(logits):
+        pi = 1 / (1 + torch.as_tensor(logits).neg().exp())
+        return -(x * pi.log() + (1 - x) * (1 - pi).log()).sum(1).mean().item()
+
+    best = scipy.optimize.minimize(cost, [0.5, 0.0, -0.5]).fun
+    assert constant_image_cost(x, x).mean().item() == pytest.approx(best, abs=1e-6)
+
+
+def test_a_pixel_never_inked_costs_the_clip_and_not_infinity():
+    train, test = torch.zeros(3, 2), torch.tensor([[1.0, 0.0]])
+    cost = constant_image_cost(train, test, clip=1e-5).item()
+    assert cost == pytest.approx(5 * math.log(10), rel=1e-4)
+    for clip in (0.0, 0.5):
+        with pytest.raises(ValueError, match="clip must lie in"):
+            constant_image_cost(train, test, clip=clip)
+    with pytest.raises(ValueError, match="at least one image, got none"):
+        constant_image_cost(train[:0], test)
+    with pytest.raises(ValueError, match=r"train must lie in \[0, 1\]"):
+        constant_image_cost(train - 1, test)
+
+
+def test_dequantized_bits_bound_those_of_the_bins():
+    """eq-discrete-bits: the mass of each bin by SciPy's CDF, the average over u by quadrature."""
+    K, law = 8, scipy.stats.beta(2.0, 5.0)
+    for k in range(K):
+        mass = law.cdf((k + 1) / K) - law.cdf(k / K)
+        nats = scipy.integrate.quad(lambda u, k=k: -law.logpdf((k + u) / K), 0, 1)[0]
+        bits = discrete_bits_per_dimension(nats, 1, levels=K, of="dequantized")
+        assert -math.log2(mass) <= bits <= -math.log2(mass) + 4
+    # A density that is constant in each bin loses nothing: uniform over the K levels, log2 K bits.
+    assert discrete_bits_per_dimension(0.0, 5, levels=K, of="dequantized") == 3
+    uniform = discrete_bits_per_dimension(5 * math.log(K), 5, levels=K, of="levels")
+    assert uniform == pytest.approx(3)
+
+
+def test_bits_are_refused_where_they_mean_nothing(reader_errors):
+    """Without the hook for types, which would speak first."""
+    start = "from vae_tutorial.diagnostics import discrete_bits_per_dimension as bits; "
+    messages = {
+        "bits(103.9, 784, levels=256, of='grey')": "a cross-entropy of grey pixels is an average",
+        "bits(103.9, 784, levels=256, of='density')": "has no upper limit: dequantize them",
+        "bits(103.9, 784, levels=256, of='x')": "must be 'levels' or 'dequantized': got 'x'",
+        "bits(103.9, 784, levels=1, of='levels')": "levels must be a whole number of at least 2",
+        "bits(103.9, 0, levels=256, of='levels')": "dimensions must be at least 1, got 0",
+    }
+    errors = reader_errors([start + call for call in messages])
+    for error, message in zip(errors, messages.values(), strict=True):
+        assert error.startswith("ValueError: ")
+        assert message in error

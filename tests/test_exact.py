@@ -14,10 +14,12 @@ from vae_tutorial.data import load_digits
 from vae_tutorial.distributions import Normal, standard_normal
 from vae_tutorial.exact import (
     R1_X,
+    Counts,
     Curve,
     LinearGaussian,
     em_step,
     linear_gaussian_r1,
+    log_p_x_by_quadrature,
     ppca_maximum_likelihood,
     prior_sampling,
 )
@@ -207,3 +209,64 @@ def test_two_examples_are_enough_for_a_fit_and_one_draw_for_an_estimate():
     torch.testing.assert_close(
         prior_sampling(model, x, samples=1, generator=generator), model.decode(z).log_prob(x)
     )
+
+
+# ------------------------------------------------------------------------------ counts
+def scipy_log_p(k, r):
+    """log p(k) of `Counts` by SciPy's law and SciPy's adaptive quadrature."""
+    intercept, slope = np.array([0.5, 1.0, 1.5, 2.0, 2.5]), np.array([1.0, -1.0, 0.5, -0.5, 1.0])
+
+    def joint(z):
+        mean = np.exp(intercept + slope * z)
+        return scipy.stats.norm.pdf(z) * scipy.stats.nbinom.pmf(k, r, r / (r + mean)).prod()
+
+    options = {"limit": 400, "epsabs": 0, "epsrel": 1e-10, "points": [-1, 0, 1]}
+    return math.log(scipy.integrate.quad(joint, -9, 9, **options)[0])
+
+
+@pytest.mark.parametrize("r", [0.5, 2.0, 50.0])
+def test_counts_against_scipy(r):
+    """eq-grid-evidence, eq-negative-binomial."""
+    model = Counts(r)
+    x = torch.tensor([[0, 0, 0, 0, 0], [1, 3, 5, 7, 12], [20, 0, 9, 3, 90]], dtype=torch.float32)
+    found = model.log_p_x(x).tolist()
+    assert found == pytest.approx([scipy_log_p(row.numpy(), r) for row in x], abs=2e-5)
+
+
+def test_counts_samples_what_it_says():
+    """Mean e^(a + b²/2), and the variance by the law of total variance; four standard errors."""
+    n, r = 100_000, 2.0
+    x = Counts(r).sample(n, generator=torch.Generator().manual_seed(0)).double()
+    a = torch.tensor([0.5, 1.0, 1.5, 2.0, 2.5], dtype=F64)
+    b = torch.tensor([1.0, -1.0, 0.5, -0.5, 1.0], dtype=F64)
+    mean, square = (a + b**2 / 2).exp(), (2 * a + 2 * b**2).exp()
+    variance = mean + square / r + square - mean**2
+    away = (x.mean(0) - mean) / (variance / n).sqrt()
+    assert away.abs().max() < 4
+    fourth = (x - mean).pow(4).mean(0)
+    away = (x.var(0) - variance) / ((fourth - variance**2) / n).sqrt()
+    assert away.abs().max() < 4
+    opposite = torch.corrcoef(x.T)[0, 1]
+    assert opposite < -0.05  # z raises the one and lowers the other
+
+
+def test_quadrature_is_exact_for_the_linear_model_and_counts_its_points():
+    """eq-grid-evidence against eq-linear-gaussian-marginal."""
+    model, x = linear_gaussian_r1(), torch.tensor([[1.0], [-2.5], [0.0]])
+    torch.testing.assert_close(log_p_x_by_quadrature(model, x), model.log_p_x(x))
+    # Three points are −6, 0 and 6: only z = 0 counts, and the rule still has its Δz = 6.
+    z = torch.zeros(1, 1)
+    one = model.decode(z).log_prob(x) + model.prior.log_prob(z) + math.log(6)
+    torch.testing.assert_close(log_p_x_by_quadrature(model, x, points=3), one, atol=1e-4, rtol=0)
+    many = x.repeat(400, 1)  # more than one part
+    torch.testing.assert_close(log_p_x_by_quadrature(model, many), model.log_p_x(many))
+
+
+def test_what_counts_and_quadrature_refuse():
+    for r in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="inverse_dispersion must be positive and finite"):
+            Counts(r)
+    with pytest.raises(ValueError, match=r"prior must be over one dimension, got \(2,\)"):
+        log_p_x_by_quadrature(LinearGaussian(torch.eye(2), torch.zeros(2), 1.0), torch.zeros(1, 2))
+    with pytest.raises(ValueError, match="points must be at least 2, got 1"):
+        log_p_x_by_quadrature(linear_gaussian_r1(), torch.ones(1, 1), points=1)
