@@ -28,7 +28,13 @@ from numpy.polynomial.hermite_e import hermegauss
 from vae_tutorial import checkpoints, explore
 from vae_tutorial.autoencoders import nearest_distance
 from vae_tutorial.data import load_digits
-from vae_tutorial.distributions import Normal, kl_normal
+from vae_tutorial.distributions import (
+    Bernoulli,
+    ContinuousBernoulli,
+    DiscretizedLogistic,
+    Normal,
+    kl_normal,
+)
 from vae_tutorial.exact import Curve, LinearGaussian
 from vae_tutorial.explore.code_map import decode
 from vae_tutorial.inference import on_grid
@@ -353,6 +359,31 @@ def code_map(state, page, index):
     }
 
 
+def one_pixel(state, page, index):
+    """eq-continuous-bernoulli, eq-discretized-logistic: the tops, each found by SciPy's search."""
+    from scipy import optimize
+
+    double = partial(torch.tensor, dtype=torch.float64)
+    x, sigma = double([state["level"] / 16]), double([state["sigma"]])
+    width = sigma * 3**0.5 / torch.pi
+    laws = {
+        "bernoulli": lambda m: Bernoulli(torch.logit(m)),
+        "continuous": lambda m: ContinuousBernoulli(torch.logit(m)),
+        "gaussian": lambda m: Normal(m, sigma),
+        "logistic": lambda m: DiscretizedLogistic(m, width, 17),
+    }
+    found = {}
+    for name, law in laws.items():
+        best = optimize.minimize_scalar(
+            lambda m, law=law: -law(double([m])).log_prob(x).item(),
+            bounds=(1e-9, 1 - 1e-9),
+            method="bounded",
+            options={"xatol": 1e-9},
+        )
+        found |= {f"{name}-at": best.x, name: -best.fun}
+    return found
+
+
 # What a figure shows when a page is opened, as Python computes it from the state that it stores.
 SHOWN = {
     "code_map": code_map,
@@ -363,6 +394,7 @@ SHOWN = {
     "curve_posterior": curve_posterior,
     "gradient_noise": gradient_noise,
     "reparameterize": reparameterize,
+    "one_pixel": one_pixel,
 }
 
 
