@@ -1,7 +1,8 @@
 """What a trained model says about itself.
 
 `ledger`: where log p(x) goes, active units, bits per dimension. `aggregate`: the mixture of all
-encodings against the prior. `paths`: from one code to another, and how likely the way is.
+encodings against the prior. `paths`: from one code to another, and how likely the way is. `samples`: are
+samples like data, and is all of the data among them?
 """
 
 from vae_tutorial.diagnostics.aggregate import (
@@ -32,10 +33,12 @@ from vae_tutorial.diagnostics.paths import (
     resample,
     slerp,
 )
+from vae_tutorial.diagnostics.samples import Fidelity, precision_and_coverage
 
 __all__ = [
     "ActiveUnits",
     "AggregatePosterior",
+    "Fidelity",
     "Information",
     "KlSplit",
     "Ledger",
@@ -51,6 +54,7 @@ __all__ = [
     "lerp",
     "mutual_information",
     "path_cost",
+    "precision_and_coverage",
     "prior_grid",
     "refine_posterior",
     "resample",
