@@ -14,38 +14,33 @@ from vae_tutorial.distributions import check_count
 STEPS = 33  # points of a way while it is bent
 
 
-def prior_grid(n: int, *, edge: float = 0.02) -> Float[Tensor, "cells 2"]:
-    """An n × n grid of the plane whose cells hold equal shares of N(0, I): z = Φ⁻¹(u).
+def prior_grid(n: int) -> Float[Tensor, "cells 2"]:
+    """The middles of n × n cells of the plane, each of which holds 1/n² of N(0, I): z = Φ⁻¹(u).
 
-    u takes n equally spaced values from `edge` to 1 − `edge`; row 0 is at the top, z₂ largest.
+    Along each axis u = (i + ½)/n, i = 0, …, n − 1. Row 0 is at the top, z₂ largest.
 
     Equation: eq-inverse-cdf-grid.
 
     Args:
-        n: rows and columns, at least 2.
-        edge: share of the prior left out at each end, in (0, ½).
+        n: rows and columns.
 
     Returns:
         z, `(n·n, 2)`, row after row.
 
     Raises:
-        ValueError: if n < 2 or edge is not in (0, ½).
+        ValueError: if n < 1.
 
     Source: Kingma and Welling (2014), appendix A.
 
-    >>> prior_grid(3)[:3]
-    tensor([[-2.0537,  2.0537],
-            [ 0.0000,  2.0537],
-            [ 2.0537,  2.0537]])
+    >>> prior_grid(2)
+    tensor([[-0.6745,  0.6745],
+            [ 0.6745,  0.6745],
+            [-0.6745, -0.6745],
+            [ 0.6745, -0.6745]])
     """
-    if n < 2:
-        raise ValueError(f"n must be at least 2, got {n}")
-    if not 0 < edge < 0.5:
-        raise ValueError(f"edge must lie in (0, ½), got {edge}")
-    u = torch.linspace(edge, 1 - edge, n, dtype=torch.float64)
+    check_count("n", n)
+    u = (torch.arange(n, dtype=torch.float64) + 0.5) / n
     z = torch.special.ndtri(u).float()
-    if n % 2:
-        z[n // 2] = 0.0  # exactly: linspace rounds
     down, across = torch.meshgrid(z.flip(0), z, indexing="ij")
     return torch.stack([across, down], dim=-1).reshape(-1, 2)
 
