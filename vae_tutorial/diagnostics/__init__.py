@@ -1,8 +1,8 @@
 """What a trained model says about itself.
 
 `ledger`: where log p(x) goes, active units, bits per dimension. `aggregate`: the mixture of all
-encodings against the prior. `paths`: from one code to another, and how likely the way is. `samples`: are
-samples like data, and is all of the data among them?
+encodings against the prior. `paths`: from one code to another, and how likely the way is.
+`samples`: are samples like data, and is all of the data among them?
 """
 
 from vae_tutorial.diagnostics.aggregate import (
