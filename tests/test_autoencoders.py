@@ -316,6 +316,7 @@ def test_errors_name_the_argument(reader):
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"epochs": 1, "batch_size": 0}, "batch_size must be at least 1"),
         ({"epochs": 1, "noise": -1.0}, "noise ≥ 0"),
+        ({"epochs": 1, "lr": 0.0}, "need lr > 0"),
     ]:
         with pytest.raises(ValueError, match=message):
             fit_autoencoder(model, x, **options)

@@ -629,7 +629,10 @@ def test_idx_round_trip():
         (b"\x00\x00\x08\x02\x00\x00\x00\x01\x00", "cut off inside its header: 9 of 12"),
         (b"\x00\x00\x08\x01\x00\x00\x00\x03\x01\x02", "takes 11 bytes, but it has 10"),
         (b"\x00\x00\x08\x01\x00\x00\x00\x01\x01\x02", "takes 9 bytes, but it has 10"),
-        (b"\x00\x00\x08\x03" + b"\xff" * 12, "bytes, but it has 16"),  # sizes that overflow
+        (
+            b"\x00\x00\x08\x03" + b"\xff" * 12,
+            rf"takes {16 + (2**32 - 1) ** 3} bytes, but it has 16",
+        ),  # sizes that overflow
     ],
 )
 def test_idx_that_is_none(content, message):

@@ -2,17 +2,22 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy import integrate, optimize, stats
 from torch import nn
 
 from vae_tutorial.diagnostics import (
     active_units,
     bits_per_dimension,
+    constant_image_cost,
+    discrete_bits_per_dimension,
     elbo_ledger,
+    grey_entropy,
     refine_posterior,
 )
-from vae_tutorial.distributions import Normal, kl_normal
+from vae_tutorial.distributions import Bernoulli, Normal, kl_normal
 from vae_tutorial.exact import LinearGaussian
 from vae_tutorial.models import VAE, GaussianDecoder, GaussianEncoder, bernoulli_vae
 
@@ -120,3 +125,84 @@ def test_bad_arguments_are_named():
         active_units(vae, x)
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         refine_posterior(vae, x, vae.encode(x), steps=0)
+
+
+# ------------------------------------------------------------------ grey pixels and one scale
+def test_the_floor_is_the_entropy_of_the_bits():
+    """eq-grey-floor against SciPy's entropy of each coin."""
+    x = torch.rand(4, 6, generator=seeded(3), dtype=torch.float64)
+    coins = stats.entropy(torch.stack([x, 1 - x]).numpy(), axis=0).sum(-1)
+    assert grey_entropy(x).numpy() == pytest.approx(coins)
+    assert grey_entropy(torch.tensor([[0.0, 1.0]])).item() == 0
+    assert grey_entropy(torch.zeros(0, 6)).shape == (0,)
+    with pytest.raises(ValueError, match="min -1"):
+        grey_entropy(-torch.ones(1, 2))
+
+
+def test_the_grey_cross_entropy_is_the_mean_over_all_binary_images():
+    """eq-grey-bce, eq-grey-floor: every image of three bits, with its probability."""
+    x = torch.rand(3, generator=seeded(4), dtype=torch.float64)
+    logits = torch.randn(3, generator=seeded(5), dtype=torch.float64)
+    bits = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 3)
+    weight = Bernoulli(torch.logit(x)).log_prob(bits).exp()
+    p = Bernoulli(logits)
+    average = -(weight * p.log_prob(bits)).sum()
+    torch.testing.assert_close(-p.log_prob(x), average)
+    pi = p.probs
+    kl = (x * (x / pi).log() + (1 - x) * ((1 - x) / (1 - pi)).log()).sum()
+    torch.testing.assert_close(grey_entropy(x[None])[0] + kl, average)
+
+
+def test_no_constant_image_is_cheaper_than_the_mean():
+    """eq-mean-image: on the training images, by a search over all pictures."""
+    x = torch.rand(20, 3, generator=seeded(6), dtype=torch.float64)
+    found = constant_image_cost(x, x).mean().item()
+    cost = lambda a: -Bernoulli(torch.tensor(a)).log_prob(x).mean().item()  # noqa: E731
+    best = optimize.minimize(cost, [0.0, 0.0, 0.0]).fun
+    assert found == pytest.approx(best, abs=1e-6)
+
+
+def test_a_pixel_that_is_never_inked_costs_the_clip():
+    black, white = torch.zeros(3, 1), torch.ones(1, 1)
+    assert constant_image_cost(black, white, clip=1e-3).item() == pytest.approx(math.log(1e3))
+    with pytest.raises(ValueError, match="train must hold at least one image"):
+        constant_image_cost(black[:0], white)
+    for clip in (0.0, 0.5, math.nan):
+        with pytest.raises(ValueError, match="clip must lie in"):
+            constant_image_cost(black, white, clip=clip)
+    with pytest.raises(ValueError, match="train"):
+        constant_image_cost(2 * white, white)
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_every_uniform_law_costs_log2_of_the_levels(levels):
+    """eq-discrete-bits: the uniform law of levels, and the uniform density, on one scale."""
+    nats = 5 * math.log(levels)
+    found = discrete_bits_per_dimension(nats, 5, levels=levels, of="levels")
+    assert found == pytest.approx(math.log2(levels))
+    of_density = discrete_bits_per_dimension(0.0, 5, levels=levels, of="dequantized")
+    assert of_density == pytest.approx(math.log2(levels))
+
+
+def test_the_bits_of_a_density_bound_those_of_its_bins():
+    """eq-discrete-bits: a logistic density of y, integrated over each bin and averaged over it."""
+    levels, law = 8, stats.logistic(0.45, 0.11)
+    k = np.arange(levels)
+    mass = law.cdf((k + 1) / levels) - law.cdf(k / levels)
+    for level in k:
+        nats = -integrate.quad(lambda u, k=level: law.logpdf((k + u) / levels), 0, 1)[0]
+        bound = discrete_bits_per_dimension(nats, 1, levels=levels, of="dequantized")
+        assert 0 < bound + math.log2(mass[level]) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("of", "reason"),
+    [("grey", "average over binarized"), ("density", "dequantize"), ("nats", "got 'nats'")],
+)
+def test_what_is_no_code_length_is_refused(of, reason):
+    with pytest.raises(ValueError, match=reason):
+        discrete_bits_per_dimension(103.9, 784, levels=256, of=of)
+    with pytest.raises(ValueError, match="levels must be"):
+        discrete_bits_per_dimension(1.0, 784, levels=1, of="levels")
+    with pytest.raises(ValueError, match="dimensions"):
+        discrete_bits_per_dimension(1.0, 0, levels=2, of="levels")

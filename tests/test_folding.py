@@ -243,6 +243,7 @@ def test_what_is_no_distribution_is_told_what_to_return():
     for out, got in [
         (logits, r"got a tensor \(5, 6\): return Bernoulli\(logits\), without a sigmoid, or Norm"),
         (logits.sigmoid(), r"got a tensor \(5, 6\) of values in \[0, 1\]: return Bernoulli"),
+        (torch.eye(5, 6), r"got a tensor \(5, 6\) of values in \[0, 1\]: return Bernoulli"),
         ((logits, logits), "must return a distribution, with log_prob and mean, got a tuple of 2"),
         (None, r"got None: does its forward end in `return`\? Return Bernoulli"),
     ]:

@@ -50,6 +50,8 @@ B, D, O, T, X, G = (
 )
 A, R = "autoencoders", "reparameterization"
 F, I = "distributions/folding", "inputs"
+PX, PT = "distributions/pixels", "distributions_pixels"
+CT, CS = "distributions/counts", "distributions_counts"
 KL0 = "(0.5 * (q.loc.square() + q.scale.square() - 1) - q.scale.log()).sum(-1)"
 BUGS = [
     Bug("kl-half", "KL without its ½", B, KL0, KL0.replace("0.5 * ", "1.0 * "), D),
@@ -123,6 +125,29 @@ BUGS = [
     Bug("mode-kept", "the mode of the model is not given back", T, "            module.training = mode\n", "            pass\n", "own_networks"),
     Bug("no-grad", "fit under no_grad fails in the library", I, "    if not torch.is_grad_enabled():\n", "    if False:\n", I),
     Bug("dtype", "float64 data fail in the library", I, "    if theirs and x.dtype not in theirs:\n", "    if False:\n", I),
+    Bug("cb-constant", "the continuous Bernoulli's constant forgotten", PX, "(bernoulli + continuous_bernoulli_log_constant(logits)).sum(-1)", "bernoulli.sum(-1)", PT),
+    Bug("cb-half", "tanh(a) for tanh(a/2)", PX, "a.log() - torch.tanh(a / 2).log()", "a.log() - torch.tanh(a).log()", PT),
+    Bug("cb-series", "no series near ½", PX, "    small = logits.abs() < _SERIES_BELOW\n    # Each", "    small = logits.abs() < 1e-9\n    # Each", PT),
+    Bug("cb-mean", "λ taken for the mean", PX, "return continuous_bernoulli_mean(self.logits)", "return self.logits.sigmoid()", PT),
+    Bug("cb-mirror", "draws of the mirrored pixel", PX, "torch.where(a > 0, 1 - x, x)", "torch.where(a > 0, x, 1 - x)", PT),
+    Bug("level-norm", "categorical logits not normalized", PX, "log_p = self.logits.log_softmax(-1)", "log_p = self.logits.clone()", PT),
+    Bug("level-axis", "a softmax over the pixels", PX, "return self.logits.softmax(-1)", "return self.logits.softmax(-2)", PT),
+    Bug("edge-low", "no tail in the lowest bin", PX, "above = torch.where(first, 0.0, F.logsigmoid(-lower))", "above = F.logsigmoid(-lower)", PT),
+    Bug("edge-high", "no tail in the highest bin", PX, "below = torch.where(last, 0.0, F.logsigmoid(upper))", "below = F.logsigmoid(upper)", PT),
+    Bug("bin-width", "bins of the width 1/K", PX, "return 0.5 / (self.levels - 1)", "return 0.5 / self.levels", PT),
+    Bug("bin-round", "draws rounded down", PX, "(y.clamp(0, 1) * (self.levels - 1)).round()", "(y.clamp(0, 1) * (self.levels - 1)).floor()", PT),
+    Bug("poisson-rate", "the rate forgotten", CT, "k * log_rate - log_rate.exp() - torch", "k * log_rate - torch", CS),
+    Bug("poisson-factorial", "k! forgotten", CT, "log_rate.exp() - torch.lgamma(k + 1)", "log_rate.exp() - 0 * k", CS),
+    Bug("nb-overflow", "log Γ at every dispersion", CT, "large = r >= _STIRLING_FROM", "large = r >= 1e12", CS),
+    Bug("nb-dispersion", "dispersion for its inverse", CT, "rate = -(log_r.exp() + k) * F.logsigmoid(log_r - log_mean)", "rate = -((-log_r).exp() + k) * F.logsigmoid(log_r - log_mean)", CS),
+    Bug("nb-draws", "Poisson draws for the negative binomial", CT, "torch._standard_gamma(r, generator=generator) / r", "torch.ones_like(r)", CS),
+    Bug("zinb-zero", "zeros of one kind only", CT, "torch.where(k == 0, torch.logaddexp(F.logsigmoid(a), kept), kept)", "torch.where(k == 0, F.logsigmoid(a), kept)", CS),
+    Bug("zinb-rest", "1 − π forgotten on positive counts", CT, "kept = F.logsigmoid(-a) + _negative_binomial(", "kept = _negative_binomial(", CS),
+    Bug("zinb-mean", "the mean with the extra zeros left out", CT, "torch.sigmoid(-self.zero_logits) * self.log_mean.exp()", "self.log_mean.exp()", CS),
+    Bug("bits-bins", "the bins of a density forgotten", G, 'bits + math.log2(levels) if of == "dequantized" else bits', "bits", G),
+    Bug("grey-floor", "a floor of the white pixels alone", G, "(torch.xlogy(x, x) + torch.special.xlog1py(1 - x, -x))", "torch.xlogy(x, x)", G),
+    Bug("mean-image", "the test images' own mean", G, "mean = train.mean(0)", "mean = test.mean(0)", G),
+    Bug("grid-step", "a sum over z without its step", X, "prior.log_prob(z) + math.log(2 * half_width / (points - 1))", "prior.log_prob(z)", "count_model"),
 ]  # fmt: skip
 
 

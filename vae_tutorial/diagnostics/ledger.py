@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -111,7 +111,7 @@ def discrete_bits_per_dimension(
     dimensions: int,
     *,
     levels: int,
-    of: Literal["levels", "dequantized"],
+    of: str,
 ) -> float | Tensor:
     """Bits per dimension on one scale: what a code for images of K grey levels would need.
 

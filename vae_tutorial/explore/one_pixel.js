@@ -86,6 +86,8 @@ function render({ model, el }) {
     x: sliderRow(controls, { label: "pixel x", spoken: "grey value of the pixel", min: 0, max: 1, step: 0.0625, digits: 4, kind: "vf-data", onInput: (v) => put({ level: Math.round(16 * v) }) }),
     sigma: sliderRow(controls, { label: "width σ", spoken: "standard deviation of Gaussian and logistic", min: 0.02, max: 0.5, step: 0.01, digits: 2, onInput: (v) => put({ sigma: v }) }),
   };
+  const row = htmlNode("div", { class: "vf-buttons" }, controls);
+  for (const [text, level] of [["Black", 0], ["Mid-grey", 8], ["Dark grey", 4]]) button(row, text, () => put({ level }));
   onDrag(grip, plot, (u) => put({ level: clamp(Math.round((16 * (u - LEFT)) / (W - LEFT - RIGHT)), 0, 16) }));
 
   const table = htmlNode("table", { class: "vf-ledger" }, lower);
