@@ -334,7 +334,7 @@ def hole_share(
     Raises:
         ValueError: if level is not in (0, 1), or z or the reference is empty.
 
-    Source: a highest-density region, as in Hyndman (1996).
+    Source: the complement of a highest-density region.
 
     >>> q = AggregatePosterior(torch.zeros(1, 2), 0.1 * torch.ones(1, 2))
     >>> g = torch.Generator().manual_seed(0)

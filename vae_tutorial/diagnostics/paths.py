@@ -87,7 +87,7 @@ def slerp(
     Raises:
         ValueError: if frames < 2, the shapes differ, a code is zero or two codes are opposite.
 
-    Source: Shoemake (1985); White (2016) for latent codes.
+    Source: White (2016).
 
     >>> slerp(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), 3)[1]
     tensor([0.7071, 0.7071])
@@ -214,7 +214,7 @@ def density_path(
     Raises:
         ValueError: if a count is less than 1, and as `path_cost`.
 
-    Source: Dijkstra (1959) for the graph; Tenenbaum et al. (2000) for neighbours as a manifold.
+    Source: Dijkstra's algorithm on a graph of neighbours, then gradient descent.
 
     >>> q = AggregatePosterior(torch.zeros(1, 2), torch.ones(1, 2))
     >>> density_path(q, torch.zeros(2), torch.ones(2), typical=-9.0, nodes=20).shape
