@@ -45,7 +45,7 @@ def precision_and_coverage(
 
     >>> real = torch.tensor([[0.0], [1.0], [2.0], [9.0]])
     >>> precision_and_coverage(torch.tensor([[0.1], [40.0]]), real, neighbours=1)
-    Fidelity(precision=0.5, coverage=0.75)
+    Fidelity(precision=0.5, coverage=0.5)
     """
     if len(samples) == 0:
         raise ValueError("samples must hold at least one example, got none")

@@ -196,8 +196,8 @@ function render({ model, el }) {
 
   htmlNode("div", { class: "vf-caption", style: "margin-top:.5rem", text: "the road from A to B, nine frames" }, box);
   const showFrames = picture(box, FRAMES, `aspect-ratio:${FRAMES}`);
-  const CW = 600, CH = 110, deepest = -12, top = 0, cx = (t) => 34 + t * (CW - 44), cy = (v) => 8 + ((top - clamp(v, deepest, top)) / (top - deepest)) * (CH - 30);
-  const chart = svgNode("svg", { viewBox: `0 0 ${CW} ${CH}`, role: "img", style: "margin-top:.4rem" }, box);
+  const CW = 440, CH = 116, deepest = -12, top = 0, cx = (t) => 34 + t * (CW - 44), cy = (v) => 8 + ((top - clamp(v, deepest, top)) / (top - deepest)) * (CH - 30);
+  const chart = svgNode("svg", { viewBox: `0 0 ${CW} ${CH}`, role: "img", style: "margin-top:.4rem;max-width:34rem" }, box);
   const chartTitle = svgNode("title", {}, chart);
   for (const v of [0, -4, -8, -12]) {
     svgNode("line", { x1: cx(0), x2: cx(1), y1: cy(v), y2: cy(v), stroke: "var(--vf-faint)" }, chart);
