@@ -161,9 +161,9 @@ function render({ model, el }) {
     const g = (handle[name] = svgNode("g", { class: "vf-handle" }, plane));
     g.dataset.handle = name;
     svgNode("circle", { r: 20, fill: "transparent" }, g); // a finger needs room
-    svgNode("circle", { r: 9, fill: name === "z" ? "none" : "var(--vf-fg)", stroke: "var(--vf-bg)", "stroke-width": name === "z" ? 7 : 2 }, g);
-    if (name === "z") svgNode("circle", { r: 9, fill: "none", stroke: "var(--vf-kl)", "stroke-width": 3 }, g);
-    else svgNode("text", { y: 4.5, "text-anchor": "middle", class: "vf-strong", style: "fill:var(--vf-bg)", text: name.toUpperCase() }, g);
+    svgNode("circle", { r: 10, fill: name === "z" ? "none" : "var(--vf-bg)", stroke: name === "z" ? "var(--vf-bg)" : "var(--vf-fg)", "stroke-width": name === "z" ? 7 : 2.5 }, g);
+    if (name === "z") svgNode("circle", { r: 10, fill: "none", stroke: "var(--vf-kl)", "stroke-width": 3 }, g);
+    else svgNode("text", { y: 4.5, "text-anchor": "middle", class: "vf-strong", text: name.toUpperCase() }, g);
   }
 
   const right = htmlNode("div", {}, panels);
