@@ -20,7 +20,7 @@ from vae_tutorial.distributions import (
 )
 from vae_tutorial.models import VAE
 
-CHUNK = 4_000_000  # entries of a table (values, encodings) held at once: 32 MB
+CHUNK = 1_000_000  # entries of a table (values, encodings) at once: 8 MB, which malloc gives again
 
 
 @dataclass(frozen=True)
