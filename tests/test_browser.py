@@ -384,9 +384,17 @@ def one_pixel(state, page, index):
     return found
 
 
+@torch.no_grad()
+def latent_map(state, page, index):
+    """The density at the ring, by the package's mixture."""
+    figure = explore.LatentMap()
+    return {"log_q": figure.mixture.log_prob(torch.tensor(state["z"], dtype=torch.float32))}
+
+
 # What a figure shows when a page is opened, as Python computes it from the state that it stores.
 SHOWN = {
     "code_map": code_map,
+    "latent_map": latent_map,
     "elbo_bar": elbo_bar,
     "draw_digit": draw_digit,
     "bubbles": bubbles,

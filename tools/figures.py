@@ -2,6 +2,7 @@
 
     python tools/figures.py points                   encode the backdrop of DrawDigit (needs MNIST)
     python tools/figures.py codes                    train the network of CodeMap
+    python tools/figures.py map                      encode the codes of LatentMap (needs MNIST)
     python tools/figures.py posters [ElboBar …]      redraw the posters (needs Chromium)
     python tools/figures.py refresh [NOTEBOOK …]     write the present modules into notebooks
     python tools/figures.py check [NOTEBOOK …]       fail if a stored figure is stale
@@ -165,6 +166,39 @@ def codes() -> dict:
     }
 
 
+def latent_map() -> dict:
+    """Encode the first 2,000 training images for LatentMap: their q(z), on a grid too."""
+    import base64
+
+    import torch
+
+    from vae_tutorial import checkpoints
+    from vae_tutorial.data import load_mnist
+    from vae_tutorial.diagnostics import aggregate_posterior
+    from vae_tutorial.explore.latent_map import cell_middles, mixture
+
+    mnist = load_mnist()
+    if not mnist.is_mnist:
+        sys.exit("the codes are MNIST's: run `make data` where there is a network")
+    model, window = checkpoints.load("draw_digit"), [-3.2, 3.2]
+    q = aggregate_posterior(model, mnist.train[:2000])
+    codes = torch.cat([q.loc, q.scale], 1).numpy().astype("<f2").tobytes()
+    density = mixture(codes)
+    test = aggregate_posterior(model, mnist.test).components
+    test = test.sample(generator=torch.Generator().manual_seed(0))
+    return {
+        "what": "mean and standard deviation of q(z|x) for the first 2,000 training images of "
+        "MNIST (checkpoint draw_digit, float16); log of their mixture in the middle of each of 64 "
+        "by 64 cells, row after row from the bottom (float16); its median over test codes",
+        "codes": base64.b64encode(codes).decode(),
+        "table": base64.b64encode(
+            density.log_prob(cell_middles(window)).clamp_min(-40).numpy().astype("<f2").tobytes()
+        ).decode(),
+        "window": window,
+        "typical": round(float(density.log_prob(test).median()), 4),
+    }
+
+
 def _blank() -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (2, 2), "white").save(out, "PNG")
@@ -186,9 +220,11 @@ def notebooks(paths: list[str], *, write: bool) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Run one of the five commands."""
+    """Run one of the six commands."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["points", "codes", "posters", "refresh", "check"])
+    parser.add_argument(
+        "command", choices=["points", "codes", "map", "posters", "refresh", "check"]
+    )
     parser.add_argument("names", nargs="*")
     given = parser.parse_args(argv)
     if given.command == "points":
@@ -198,6 +234,10 @@ def main(argv: list[str]) -> int:
     if given.command == "codes":
         path = POSTERS.parent / "code_map.json"
         path.write_text(json.dumps(codes(), separators=(",", ":")) + "\n", encoding="utf8")
+        return 0
+    if given.command == "map":
+        path = POSTERS.parent / "latent_map.json"
+        path.write_text(json.dumps(latent_map(), separators=(",", ":")) + "\n", encoding="utf8")
         return 0
     if given.command == "posters":
         posters(given.names)

@@ -51,6 +51,13 @@ B, D, O, T, X, G = (
 A, R = "autoencoders", "reparameterization"
 F, I = "distributions/folding", "inputs"
 PX, PT = "distributions/pixels", "distributions_pixels"
+GL, AG, PA, SA, AT = (
+    "diagnostics/ledger",
+    "diagnostics/aggregate",
+    "diagnostics/paths",
+    "diagnostics/samples",
+    "diagnostics_aggregate",
+)
 CT, CS = "distributions/counts", "distributions_counts"
 KL0 = "(0.5 * (q.loc.square() + q.scale.square() - 1) - q.scale.log()).sum(-1)"
 BUGS = [
@@ -90,8 +97,8 @@ BUGS = [
     Bug("marginal-variance", "σ for σ² in the marginal", X, "self.sigma**2 * eye)", "self.sigma * eye)", X),
     Bug("elbo-spread", "the spread of z forgotten in the expected square", X, "+ (q.scale**2 @ self.weight.T**2).sum(-1)", "", X),
     Bug("em-covariance", "E zzᵀ without the covariance", X, "ezz = ez.T @ ez + posterior.covariance_matrix.sum(0)", "ezz = ez.T @ ez", X),
-    Bug("bits", "log₁₀ for log 2 in bits per dimension", G, "nats / (dimensions * math.log(2))", "nats / (dimensions * math.log(10))", G),
-    Bug("refine-model", "refinement that keeps a gap: σ never moves", G, "[loc, log_scale])\n        optimizer.step()", "[loc, log_scale])\n        log_scale.grad = None\n        optimizer.step()", G),
+    Bug("bits", "log₁₀ for log 2 in bits per dimension", GL, "nats / (dimensions * math.log(2))", "nats / (dimensions * math.log(10))", G),
+    Bug("refine-model", "refinement that keeps a gap: σ never moves", GL, "[loc, log_scale])\n        optimizer.step()", "[loc, log_scale])\n        log_scale.grad = None\n        optimizer.step()", G),
     Bug("ae-mean", "error averaged over the pixels", A, "(x - model(x)).square().sum(-1)", "(x - model(x)).square().mean(-1)", A),
     Bug("pca-smallest", "the smallest eigenvalues for the largest", A, "vectors[:, -d:].flip(1)", "vectors[:, :d]", A),
     Bug("wiener-sigma", "σ for σ² in the Wiener filter", A, "covariance + sigma**2 * torch.eye(", "covariance + sigma * torch.eye(", A),
@@ -144,10 +151,24 @@ BUGS = [
     Bug("zinb-zero", "zeros of one kind only", CT, "torch.where(k == 0, torch.logaddexp(F.logsigmoid(a), kept), kept)", "torch.where(k == 0, F.logsigmoid(a), kept)", CS),
     Bug("zinb-rest", "1 − π forgotten on positive counts", CT, "kept = F.logsigmoid(-a) + _negative_binomial(", "kept = _negative_binomial(", CS),
     Bug("zinb-mean", "the mean with the extra zeros left out", CT, "torch.sigmoid(-self.zero_logits) * self.log_mean.exp()", "self.log_mean.exp()", CS),
-    Bug("bits-bins", "the bins of a density forgotten", G, 'bits + math.log2(levels) if of == "dequantized" else bits', "bits", G),
-    Bug("grey-floor", "a floor of the white pixels alone", G, "(torch.xlogy(x, x) + torch.special.xlog1py(1 - x, -x))", "torch.xlogy(x, x)", G),
-    Bug("mean-image", "the test images' own mean", G, "mean = train.mean(0)", "mean = test.mean(0)", G),
+    Bug("bits-bins", "the bins of a density forgotten", GL, 'bits + math.log2(levels) if of == "dequantized" else bits', "bits", G),
+    Bug("grey-floor", "a floor of the white pixels alone", GL, "(torch.xlogy(x, x) + torch.special.xlog1py(1 - x, -x))", "torch.xlogy(x, x)", G),
+    Bug("mean-image", "the test images' own mean", GL, "mean = train.mean(0)", "mean = test.mean(0)", G),
     Bug("grid-step", "a sum over z without its step", X, "prior.log_prob(z) + math.log(2 * half_width / (points - 1))", "prior.log_prob(z)", "count_model"),
+    Bug("agg-n", "a sum of the posteriors, not their average", AG, "(mixture.to(value.dtype) - math.log(len(self.loc)))", "mixture.to(value.dtype)", AT),
+    Bug("agg-variance", "1/σ for 1/σ² in the mixture", AG, "self.scale.double().pow(-2)", "self.scale.double().pow(-1)", AT),
+    Bug("agg-within", "moments without the spread within", AG, "return within + centred.T", "return 0 * within + centred.T", AT),
+    Bug("agg-scale", "the scale factor without the spread of the means", AG, "- self.mean.mean().square()).rsqrt()", "- self.mean.square().mean()).rsqrt()", AT),
+    Bug("info-weighted", "the batch divided by N in place of N M", AG, "batch_size * (n if how", "1 * (n if how", AT),
+    Bug("info-own", "the own component weighed like the others", AG, ".fill_diagonal_(-math.log(n))", "", AT),
+    Bug("split-prior", "the mismatch against the posterior", AG, "mismatch = (log_mixture - prior.log_prob(z))", "mismatch = (log_mixture - components.log_prob(z))", AT),
+    Bug("hole-sign", "the share of points above the threshold", AG, "(q.log_prob(z) < threshold)", "(q.log_prob(z) > threshold)", AT),
+    Bug("grid-edges", "a grid through the edges of the cells", PA, "+ 0.5) / n", "+ 1.0) / (n + 1)", AT),
+    Bug("slerp-angle", "cosine for angle", PA, "angle = torch.acos(cosine)", "angle = 1 - cosine", AT),
+    Bug("cost-sign", "dense places charged", PA, "(typical - q.log_prob(middle))", "(q.log_prob(middle) - typical)", AT),
+    Bug("path-ends", "frames that never arrive", PA, "torch.linspace(0, 1, frames, dtype=start.dtype)", "torch.arange(frames, dtype=start.dtype) / frames", AT),
+    Bug("ball-self", "balls that reach one neighbour less", SA, "kthvalue(neighbours + 1", "kthvalue(neighbours", AT),
+    Bug("coverage", "coverage and precision exchanged", SA, "inside.any(0)", "inside.any(1)", AT),
 ]  # fmt: skip
 
 

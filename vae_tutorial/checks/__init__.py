@@ -65,6 +65,13 @@ from vae_tutorial.checks.reparameterization import (
     full_draws,
     logistic_path,
 )
+from vae_tutorial.checks.space import (
+    aggregate_covariance,
+    information,
+    interpolation,
+    latent_claims,
+    midpoint_length,
+)
 from vae_tutorial.checks.start import bits_per_dimension, log_density
 from vae_tutorial.checks.vae import (
     evaluation_loss,
@@ -85,6 +92,7 @@ __all__ = [
     "Number",
     "Order",
     "Result",
+    "aggregate_covariance",
     "autoencoder_slips",
     "bits_per_dimension",
     "cholesky_head",
@@ -104,17 +112,21 @@ __all__ = [
     "hole_fraction",
     "importance_weighted_bound",
     "inference_slips",
+    "information",
     "initial_loss",
+    "interpolation",
     "intractable",
     "kl_full_covariance",
     "kl_standard_normal",
     "landing",
     "laplace_log_rate",
+    "latent_claims",
     "log_constant",
     "log_density",
     "log_p_x",
     "logistic_path",
     "mean_field_gap",
+    "midpoint_length",
     "negative_elbo",
     "pathwise",
     "ppca_log_p_x",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vae_tutorial.explore.figure import Figure
     from vae_tutorial.explore.gradient_noise import GradientNoise
     from vae_tutorial.explore.kl_plane import KlPlane
+    from vae_tutorial.explore.latent_map import LatentMap
     from vae_tutorial.explore.one_pixel import OnePixel
     from vae_tutorial.explore.reparameterize import Reparameterize
 
@@ -32,6 +33,7 @@ FIGURES = {
     "Reparameterize": "reparameterize",
     "CodeMap": "code_map",
     "OnePixel": "one_pixel",
+    "LatentMap": "latent_map",
 }
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "Figure",
     "GradientNoise",
     "KlPlane",
+    "LatentMap",
     "OnePixel",
     "Reparameterize",
     "page_html",

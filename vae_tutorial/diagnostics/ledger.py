@@ -1,4 +1,4 @@
-"""What a trained model says about itself: the ELBO ledger, active units, bits per dimension."""
+"""Numbers of a trained model: the ELBO ledger, active units, bits per dimension."""
 
 from __future__ import annotations
 
