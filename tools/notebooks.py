@@ -52,6 +52,7 @@ TAGS = {
     "exercise": "a stub that the reader fills in",
     "solution": "its folded answer",
     "trained-picture": "shows a trained model: only presence and size of the picture are compared",
+    "listing": "prints a program: its lines scroll and do not break",
     "live-only": "needs a kernel",
     "nbval-check-output": "compared even where the data are a stand-in",
     "nbval-ignore-output": f"text not compared; says why in a comment `{UNCOMPARED_REASON} …`",

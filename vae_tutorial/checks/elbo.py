@@ -422,11 +422,14 @@ estimator_b = Exercise(
 def _draw_weights(d: Draw) -> tuple:
     draws, rows = d.integer(6, 9), d.integer(2, 5)
     log_w = d.tensor(draws, rows, low=-4.0, high=-0.5)
-    # A third of the cases lies where exp() underflows to 0, as it does for images; in another
-    # third every second example does, so that no one number can be taken out of the whole batch.
-    kind = d.integer(1, 3)
+    # A quarter of the cases lies where exp() underflows to 0, as it does for images; in another
+    # quarter every second example does, so that no one number can be taken out of the whole batch.
+    # The rest has one draw far above the others, where a mean taken out is not enough.
+    kind = d.integer(1, 4)
     if kind == 1:
         return (log_w - 1000.0,)
+    if kind == 4:
+        return (log_w + 300.0 * (torch.arange(draws) == 0)[:, None],)
     return (log_w - 1000.0 * (torch.arange(rows) % 2) if kind == 2 else log_w,)
 
 
@@ -456,6 +459,11 @@ importance_weighted_bound = Exercise(
             "you take out one maximum for the whole batch: where another example is hundreds of "
             "nats lower, its weights still become 0; take each example's own, along axis 0",
             lambda log_w: (log_w - log_w.max()).exp().mean(0).log() + log_w.max(),
+        ),
+        Mistake(
+            "you take out the mean: where one weight lies 100 nats above it, exp() overflows; take "
+            "out the largest, as torch.logsumexp does",
+            lambda log_w: (log_w - log_w.mean(0)).exp().mean(0).log() + log_w.mean(0),
         ),
         Mistake(
             "exp(−1000) is 0 and log 0 is −∞: use torch.logsumexp; and −log K is missing too",

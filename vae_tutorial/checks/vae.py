@@ -597,10 +597,10 @@ class _Images:
 def _draw_images(d: Draw) -> tuple:
     rows, draws = d.integer(3, 4), d.integer(5, 7)
     model = _Images(
-        d.tensor(2, 150, low=0.05, high=0.3, signed=True),
-        d.tensor(150, low=1.0, high=3.0, signed=True),
+        d.tensor(2, 900, low=0.02, high=0.12, signed=True),  # log p(x) below −800: exp() is 0 in
+        d.tensor(900, low=1.0, high=3.0, signed=True),  # double precision too
     )
-    x = d.tensor(rows, 150, low=0.0, high=1.0).round()
+    x = d.tensor(rows, 900, low=0.0, high=1.0).round()
     q = Normal(
         d.tensor(rows, 2, low=0.2, high=1.0, signed=True), d.tensor(rows, 2, low=0.3, high=0.8)
     )
