@@ -49,6 +49,7 @@ __all__ = [
     "DataError",
     "ImageData",
     "binarize",
+    "dequantize",
     "load_digits",
     "load_mnist",
     "mnist_is_here",
@@ -198,6 +199,42 @@ def binarize(
         )
     u = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
     return (u < x).to(x.dtype)
+
+
+def dequantize(
+    x: Float[Tensor, "*shape"], *, levels: int, generator: torch.Generator | None
+) -> Float[Tensor, "*shape"]:
+    """Spread each grey level evenly over its bin: y = (k + u)/K for x = k/(K − 1).
+
+    A density of y has a limit, since no value occurs twice; a density of x has none.
+
+    Equation: eq-dequantize.
+
+    Args:
+        x: grey levels k/(K − 1), any shape.
+        levels: K, at least 2: 256 for MNIST, 17 for the digits.
+        generator: the source of u, uniform on [0, 1).
+
+    Raises:
+        ValueError: for K < 2, and where a value is not one of the K levels.
+
+    Source: Uria, Murray and Larochelle (2013), section 5.
+
+    >>> y = dequantize(torch.tensor([0.0, 0.5, 1.0]), levels=3, generator=None)
+    >>> (3 * y).floor()
+    tensor([0., 1., 2.])
+    """
+    if levels < 2:
+        raise ValueError(f"levels must be at least 2, got {levels}")
+    k = (x * (levels - 1)).round()
+    wrong = ~((x * (levels - 1) - k).abs() < 0.01) | (k < 0) | (k > levels - 1)
+    if bool(wrong.any()):
+        raise ValueError(
+            f"x must hold the {levels} levels k/{levels - 1}, got {float(x[wrong].ravel()[0])}: "
+            "has it been dequantized, or rescaled, already?"
+        )
+    u = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+    return (k + u) / levels
 
 
 # ------------------------------------------------------------------------------------------- digits

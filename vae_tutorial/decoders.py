@@ -1,7 +1,11 @@
-"""Decoder networks for pixels on a scale and for counts; the Gaussian ones are in `models`."""
+"""Decoder networks for pixels on a scale, counts and real numbers with heavy tails or neighbours.
+
+The diagonal Gaussian, with every kind of σ, is `models.GaussianDecoder`.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -12,9 +16,12 @@ from vae_tutorial.distributions import (
     Categorical,
     ContinuousBernoulli,
     DiscretizedLogistic,
+    Laplace,
+    LowRankNormal,
     NegativeBinomial,
     Poisson,
     ZeroInflatedNegativeBinomial,
+    check_count,
     check_levels,
 )
 from vae_tutorial.models import mlp
@@ -236,3 +243,90 @@ class ZeroInflatedNegativeBinomialDecoder(_Decoder):
         """p(x|z) with parameters of shape `(*batch, D)`."""
         zero_logits, log_mean = self.net(z).chunk(2, dim=-1)
         return ZeroInflatedNegativeBinomial(zero_logits, log_mean, self.log_inverse_dispersion)
+
+
+class LaplaceDecoder(_Decoder):
+    """p(x|z) = Π_j Laplace(x_j; m_j(z), b): a median from the network, one learned scale b.
+
+    Args:
+        latent_dim, hidden, data_dim, activation, generator: as for `ContinuousBernoulliDecoder`.
+        scale: the b at which training starts.
+        min_scale: lower bound of b; without one, an exact fit would earn infinity.
+
+    Raises:
+        ValueError: unless scale > min_scale > 0.
+
+    >>> LaplaceDecoder(2, [16], 5)(torch.zeros(3, 2)).scale.shape
+    torch.Size([3, 5])
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        hidden: Sequence[int],
+        data_dim: int,
+        *,
+        scale: float = 1.0,
+        min_scale: float = 1e-3,
+        activation: type[nn.Module] = nn.ReLU,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if not scale > min_scale > 0:
+            raise ValueError(f"need scale > min_scale > 0, got {scale} and {min_scale}")
+        super().__init__(latent_dim, hidden, data_dim, activation=activation, generator=generator)
+        self.min_scale = min_scale
+        self.log_excess = nn.Parameter(torch.tensor(math.log(scale - min_scale)))
+
+    def forward(self, z: Float[Tensor, "*batch d"]) -> Laplace:
+        """p(x|z) with parameters of shape `(*batch, D)`."""
+        loc = self.net(z)
+        return Laplace(loc, (self.min_scale + self.log_excess.exp()).expand_as(loc))
+
+
+class LowRankDecoder(_Decoder):
+    """p(x|z) = N(x; m(z), diag σ² + F Fᵀ): errors of neighbouring entries may go together.
+
+    The network emits the mean. σ and F are learned and do not depend on z.
+
+    Args:
+        latent_dim, hidden, data_dim, activation, generator: as for `ContinuousBernoulliDecoder`.
+        rank: r, columns of F, at least 1.
+        sigma: the standard deviation at which training starts.
+        min_sigma: lower bound of each σ_j, as for `models.GaussianDecoder`.
+
+    Raises:
+        ValueError: for a rank below 1, or unless sigma > min_sigma > 0.
+
+    Source: `torch.distributions.LowRankMultivariateNormal`.
+
+    >>> LowRankDecoder(2, [16], 5, rank=3)(torch.zeros(4, 2)).factor.shape
+    torch.Size([4, 5, 3])
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        hidden: Sequence[int],
+        data_dim: int,
+        *,
+        rank: int,
+        sigma: float = 1.0,
+        min_sigma: float = 1e-3,
+        activation: type[nn.Module] = nn.ReLU,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        check_count("rank", rank)
+        if not sigma > min_sigma > 0:
+            raise ValueError(f"need sigma > min_sigma > 0, got {sigma} and {min_sigma}")
+        super().__init__(latent_dim, hidden, data_dim, activation=activation, generator=generator)
+        self.min_sigma = min_sigma
+        self.log_excess = nn.Parameter(torch.full((data_dim,), math.log(sigma - min_sigma)))
+        # Small, so that training starts near the diagonal Gaussian; not zero, where F has no slope.
+        start = torch.randn(data_dim, rank, generator=generator)
+        self.factor = nn.Parameter(0.1 * sigma * start)
+
+    def forward(self, z: Float[Tensor, "*batch d"]) -> LowRankNormal:
+        """p(x|z) with parameters of shape `(*batch, D)`, and F `(*batch, D, r)`."""
+        loc = self.net(z)
+        factor = self.factor.expand(*loc.shape, -1)
+        return LowRankNormal(loc, factor, (self.min_sigma + self.log_excess.exp()).expand_as(loc))

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from vae_tutorial.distributions import (
     Bernoulli,
     Normal,
+    OptimalNormal,
     UndefinedDensityError,
     as_distribution,
     check_count,
     check_generator,
+    in_full,
     standard_normal,
     unfold,
 )
@@ -131,14 +133,16 @@ class BernoulliDecoder(nn.Module):
 
 
 class GaussianDecoder(nn.Module):
-    """p(x|z) = N(x; m(z), diag σ²), with σ fixed, learned and shared, or a network's output.
+    """p(x|z) = N(x; m(z), diag σ²), with σ fixed, learned, or a network's output.
 
     Args:
         latent_dim: d.
         hidden: widths of the hidden layers.
         data_dim: D.
-        scale: "fixed" keeps σ = `sigma`; "shared" learns one σ for all pixels, starting there;
-            "per-pixel" lets the network emit log σ² for each pixel, starting near `sigma`.
+        scale: "fixed" keeps σ = `sigma`; "shared" learns one σ for all entries, and
+            "per-dimension" one for each entry, starting there; "per-pixel" lets the network emit
+            log σ² for each entry, starting near `sigma`; "optimal" takes, while it trains, the
+            best σ of each batch, and needs `training.calibrate` before it is evaluated.
         sigma: the (initial) standard deviation, positive.
         mean: "linear" leaves the mean unconstrained; "sigmoid" keeps it in (0, 1).
         min_sigma: lower bound of a learned σ. Without one the likelihood is unbounded: a σ that
@@ -161,7 +165,7 @@ class GaussianDecoder(nn.Module):
         hidden: Sequence[int],
         data_dim: int,
         *,
-        scale: Literal["fixed", "shared", "per-pixel"] = "fixed",
+        scale: Literal["fixed", "shared", "per-dimension", "per-pixel", "optimal"] = "fixed",
         sigma: float = 1.0,
         mean: Literal["linear", "sigmoid"] = "linear",
         min_sigma: float = 1e-3,
@@ -169,8 +173,11 @@ class GaussianDecoder(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if scale not in ("fixed", "shared", "per-pixel"):
-            raise ValueError(f"scale must be 'fixed', 'shared' or 'per-pixel', got {scale!r}")
+        if scale not in ("fixed", "shared", "per-dimension", "per-pixel", "optimal"):
+            raise ValueError(
+                "scale must be 'fixed', 'shared', 'per-dimension', 'per-pixel' or 'optimal', got "
+                f"{scale!r}"
+            )
         if mean not in ("linear", "sigmoid"):
             raise ValueError(f"mean must be 'linear' or 'sigmoid', got {mean!r}")
         if not sigma > min_sigma > 0:
@@ -180,22 +187,61 @@ class GaussianDecoder(nn.Module):
         outputs = 2 * data_dim if scale == "per-pixel" else data_dim
         self.net = mlp([latent_dim, *hidden, outputs], activation=activation, generator=generator)
         log_excess = torch.tensor(math.log(sigma - min_sigma))
-        if scale == "fixed":
+        if scale == "per-dimension":
+            log_excess = log_excess.repeat(data_dim)
+        if scale == "optimal":
+            log_excess = torch.tensor(math.nan)  # not known before `set_sigma`
+        if scale in ("fixed", "optimal"):
             self.register_buffer("log_excess", log_excess)
         else:
             self.log_excess = nn.Parameter(log_excess)
 
-    def forward(self, z: Float[Tensor, "*batch d"]) -> Normal:
-        """p(x|z) with parameters of shape `(*batch, D)`; ValueError for the wrong width."""
+    def set_sigma(self, sigma: Float[Tensor, "*scales"]) -> None:
+        """Set σ: one number, or D of them for "per-dimension".
+
+        Raises:
+            ValueError: for "per-pixel", whose σ is the network's; for another shape; for a σ that
+                is not above `min_sigma` and finite.
+        """
+        if self.scale == "per-pixel":
+            raise ValueError("a per-pixel σ is the network's output, and cannot be set")
+        if sigma.shape != self.log_excess.shape:
+            raise ValueError(
+                f"sigma must have the shape {tuple(self.log_excess.shape)} for a {self.scale} "
+                f"scale, got {tuple(sigma.shape)}"
+            )
+        if not bool(((sigma > self.min_sigma) & sigma.isfinite()).all()):
+            raise ValueError(
+                f"sigma must be above min_sigma = {self.min_sigma:g} and finite, got "
+                f"{in_full(sigma.min())}: are the data reproduced exactly?"
+            )
+        with torch.no_grad():
+            self.log_excess.copy_((sigma - self.min_sigma).log())
+
+    def forward(self, z: Float[Tensor, "*batch d"]) -> Normal | OptimalNormal:
+        """p(x|z) with parameters of shape `(*batch, D)`; ValueError for the wrong width.
+
+        An "optimal" decoder gives an `OptimalNormal` in training mode. In evaluation mode it needs
+        a σ of its own, and raises a ValueError as long as nobody has set one.
+        """
         _check_width("z", z, self.latent_dim)
         out = self.net(z)
+        if self.scale == "optimal" and self.training:
+            return OptimalNormal(self._mean(out), self.min_sigma)
+        if self.scale == "optimal" and bool(self.log_excess.isnan()):
+            raise ValueError(
+                "σ is not known: an 'optimal' scale belongs to a batch. After training, "
+                "calibrate(model, x) fixes it for the training data x"
+            )
         if self.scale == "per-pixel":
             out, half_logvar = out.chunk(2, dim=-1)
             log_excess = self.log_excess + half_logvar
         else:
             log_excess = self.log_excess.expand(self.data_dim)
-        loc = out.sigmoid() if self.mean == "sigmoid" else out
-        return Normal(loc, self.min_sigma + log_excess.exp())
+        return Normal(self._mean(out), self.min_sigma + log_excess.exp())
+
+    def _mean(self, out: Tensor) -> Tensor:
+        return out.sigmoid() if self.mean == "sigmoid" else out
 
 
 class ConvolutionalEncoder(nn.Module):

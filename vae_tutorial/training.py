@@ -21,9 +21,10 @@ from vae_tutorial.distributions import (
     check_count,
     check_generator,
     check_unit_interval,
+    kind_of,
 )
 from vae_tutorial.inputs import as_data, check_trainable
-from vae_tutorial.models import VAE
+from vae_tutorial.models import VAE, GaussianDecoder
 from vae_tutorial.objectives import ElboTerms, elbo_terms
 
 Data = Float[Tensor, "N D"] | Float[np.ndarray, "N D"]
@@ -209,6 +210,65 @@ def evaluate(
             for part in x.to(device).split(batch_size)
         ]
     return ElboTerms(*(torch.cat(term) for term in zip(*parts, strict=True)))
+
+
+@torch.no_grad()
+def calibrate(
+    model: VAE,
+    x: Data,
+    *,
+    batch_size: int = 1000,
+    generator: torch.Generator | None = None,
+) -> float | Float[Tensor, "D"]:
+    """Set the σ of a Gaussian decoder to the best one for these data, in place.
+
+    σ² = average of (x − m(z))² over the data and z ~ q(z|x): over all entries, or over each entry
+    by itself for a "per-dimension" scale. Network weights do not change, so −ELBO on x can only
+    fall, up to the noise of the draws.
+
+    Equation: eq-optimal-sigma.
+
+    Args:
+        model: a VAE with a `GaussianDecoder`, of any scale but "per-pixel".
+        x: training data, `(N, D)`: on test data this would be a choice made on the test.
+        batch_size: how many examples are in memory at a time.
+        generator: source of the noise.
+
+    Returns:
+        σ, in the unit of x.
+
+    Raises:
+        TypeError: if the decoder is of another kind.
+        ValueError: for a "per-pixel" scale, where σ would not be above `min_sigma`, and as `fit`.
+
+    Source: Rybkin, Daniilidis and Levine (2021), section 3.2.
+
+    >>> from vae_tutorial.models import GaussianDecoder, GaussianEncoder
+    >>> decoder = GaussianDecoder(1, [], 4, scale="optimal")
+    >>> vae = VAE(GaussianEncoder(4, [], 1), decoder)
+    >>> sigma = calibrate(vae, torch.randn(64, 4))
+    >>> bool(torch.isclose(vae.eval().decode(torch.zeros(1, 1)).scale[0, 0], torch.tensor(sigma)))
+    True
+    """
+    decoder = model.decoder
+    if not isinstance(decoder, GaussianDecoder):
+        raise TypeError(f"calibrate needs a GaussianDecoder, got {kind_of(decoder)}")
+    x = as_data(model, x)
+    check_count("batch_size", batch_size)
+    device = next(model.parameters()).device
+    generator = _generator_on(device, generator)
+    total = torch.zeros(model.data_dim, dtype=torch.float64, device=device)
+    # In training mode an "optimal" decoder has a mean although it has no σ yet.
+    with _mode(model, training=False), _mode(decoder, training=decoder.scale == "optimal"):
+        for part in x.to(device).split(batch_size):
+            z = model.encode(part).rsample(generator=generator)
+            total += (part - model.decode(z).mean).double().square().sum(0)
+    variance = total / len(x)
+    if decoder.scale != "per-dimension":
+        variance = variance.mean()
+    sigma = variance.sqrt().to(decoder.log_excess.dtype)
+    decoder.set_sigma(sigma)
+    return sigma.item() if sigma.ndim == 0 else sigma
 
 
 def progress(items: Sequence, label: str, *, show: bool = True) -> Iterator:

@@ -25,6 +25,14 @@ from vae_tutorial.checks.elbo import (
     importance_weighted_bound,
     three_errors,
 )
+from vae_tutorial.checks.gaussian import (
+    bounded_sigma,
+    gaussian_nll,
+    kl_weight_of_sigma,
+    low_rank_density,
+    optimal_sigma,
+    wild_sigma,
+)
 from vae_tutorial.checks.gradients import (
     exact_slope,
     four_errors,
@@ -95,6 +103,7 @@ __all__ = [
     "aggregate_covariance",
     "autoencoder_slips",
     "bits_per_dimension",
+    "bounded_sigma",
     "cholesky_head",
     "cholesky_kl",
     "derivation_order",
@@ -108,6 +117,7 @@ __all__ = [
     "exponential_path",
     "four_errors",
     "full_draws",
+    "gaussian_nll",
     "grid_posterior",
     "hole_fraction",
     "importance_weighted_bound",
@@ -118,6 +128,7 @@ __all__ = [
     "intractable",
     "kl_full_covariance",
     "kl_standard_normal",
+    "kl_weight_of_sigma",
     "landing",
     "laplace_log_rate",
     "latent_claims",
@@ -125,9 +136,11 @@ __all__ = [
     "log_density",
     "log_p_x",
     "logistic_path",
+    "low_rank_density",
     "mean_field_gap",
     "midpoint_length",
     "negative_elbo",
+    "optimal_sigma",
     "pathwise",
     "ppca_log_p_x",
     "ppca_posterior_mean",
@@ -145,5 +158,6 @@ __all__ = [
     "weighted_covariances",
     "wiener",
     "wiener_error",
+    "wild_sigma",
     "wrong_bump",
 ]

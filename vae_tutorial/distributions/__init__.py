@@ -29,6 +29,7 @@ from vae_tutorial.distributions.counts import (
     check_counts,
 )
 from vae_tutorial.distributions.folding import Rows, as_distribution, unfold
+from vae_tutorial.distributions.gaussian import Laplace, LowRankNormal, OptimalNormal
 from vae_tutorial.distributions.pixels import (
     Categorical,
     ContinuousBernoulli,
@@ -45,8 +46,11 @@ __all__ = [
     "Categorical",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
+    "Laplace",
+    "LowRankNormal",
     "NegativeBinomial",
     "Normal",
+    "OptimalNormal",
     "Poisson",
     "Rows",
     "UndefinedDensityError",
