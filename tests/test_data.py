@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from vae_tutorial import data
 from vae_tutorial.data import DataError, IdxFile
@@ -423,6 +424,8 @@ def test_what_a_killed_process_left_is_swept_later(cache, at, monkeypatch):
 
 PROCESS = """
 import json, resource, sys
+from scipy import stats
+
 from vae_tutorial import data
 mirrors, specs, limit = json.loads(sys.argv[1])
 data.MIRRORS = tuple(mirrors)
@@ -792,3 +795,33 @@ def test_the_real_mnist(monkeypatch):
     ]  # fmt: skip
     assert float(mnist.train.mean()) == pytest.approx(0.1307, abs=1e-4)
     assert len(data.validation_split(mnist).test) == 5000
+
+
+# ------------------------------------------------------------------ grey levels, spread
+def test_dequantized_levels_fill_their_bins():
+    """eq-dequantize: uniform on [k/K, (k + 1)/K), with the mean of its middle."""
+    k = torch.randint(256, (40_000,), generator=torch.Generator().manual_seed(0))
+    g = torch.Generator().manual_seed(1)
+    y = data.dequantize(k / 255, levels=256, generator=g)
+    assert torch.equal((256 * y.double()).floor().long(), k)
+    u = 256 * y.double() - k
+    assert stats.kstest(u.numpy(), "uniform").pvalue > 0.01
+    again = data.dequantize(k / 255, levels=256, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(y, again)
+
+
+def test_a_uniform_law_of_levels_becomes_a_uniform_density():
+    levels = (torch.arange(17) / 16).repeat(2000)
+    y = data.dequantize(levels, levels=17, generator=torch.Generator().manual_seed(2))
+    assert stats.kstest(y.double().numpy(), "uniform").pvalue > 0.01
+
+
+def test_what_is_no_grey_level_is_refused():
+    y = torch.tensor([0.0, 0.3, 1.0])
+    with pytest.raises(ValueError, match=r"x must hold the 3 levels k/2, got 0\.3.*already"):
+        data.dequantize(y, levels=3, generator=None)
+    for bad in (-0.5, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="x must hold the 3 levels"):
+            data.dequantize(torch.tensor([bad]), levels=3, generator=None)
+    with pytest.raises(ValueError, match="levels must be at least 2, got 1"):
+        data.dequantize(y, levels=1, generator=None)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from vae_tutorial.data import load_digits
-from vae_tutorial.distributions import Bernoulli, Normal
+from vae_tutorial.distributions import Bernoulli, Normal, OptimalNormal
 from vae_tutorial.models import (
     VAE,
     BernoulliDecoder,
@@ -69,7 +69,7 @@ def test_decoders_return_distributions_for_any_batch_shape():
     p = BernoulliDecoder(3, [5], 6, generator=seeded())(z)
     assert isinstance(p, Bernoulli)
     assert p.logits.shape == (7, 4, 6)
-    for scale in ("fixed", "shared", "per-pixel"):
+    for scale in ("fixed", "shared", "per-dimension", "per-pixel"):
         p = GaussianDecoder(3, [5], 6, scale=scale, sigma=0.3, generator=seeded())(z)
         assert isinstance(p, Normal)
         assert p.loc.shape == p.scale.shape == (7, 4, 6)
@@ -77,7 +77,12 @@ def test_decoders_return_distributions_for_any_batch_shape():
 
 @pytest.mark.parametrize(
     ("scale", "trainable", "constant"),
-    [("fixed", False, True), ("shared", True, True), ("per-pixel", True, False)],
+    [
+        ("fixed", False, True),
+        ("shared", True, True),
+        ("per-dimension", True, True),
+        ("per-pixel", True, False),
+    ],
 )
 def test_gaussian_decoder_scales(scale, trainable, constant):
     decoder = GaussianDecoder(3, [5], 6, scale=scale, sigma=0.3, generator=seeded())
@@ -85,6 +90,43 @@ def test_gaussian_decoder_scales(scale, trainable, constant):
     assert ("log_excess" in dict(decoder.named_parameters())) == trainable
     assert torch.allclose(sigma, torch.tensor(0.3)) == constant
     assert (sigma > decoder.min_sigma).all()
+
+
+def test_each_dimension_learns_its_own_scale():
+    decoder = GaussianDecoder(3, [5], 6, scale="per-dimension", sigma=0.3, generator=seeded())
+    assert decoder.log_excess.shape == (6,)
+    decoder.set_sigma(torch.linspace(0.1, 0.6, 6))
+    sigma = decoder(torch.randn(4, 3, generator=seeded(1))).scale
+    torch.testing.assert_close(sigma, torch.linspace(0.1, 0.6, 6).expand(4, 6))
+
+
+def test_an_optimal_scale_belongs_to_the_batch_until_it_is_set():
+    decoder = GaussianDecoder(3, [5], 6, scale="optimal", min_sigma=0.01, generator=seeded())
+    z = torch.randn(7, 4, 3, generator=seeded(1))
+    assert isinstance(decoder(z), OptimalNormal)
+    assert decoder(z).min_sigma == 0.01
+    with pytest.raises(ValueError, match=r"σ is not known: .* calibrate\(model, x\) fixes it"):
+        decoder.eval()(z)
+    decoder.set_sigma(torch.tensor(0.4))
+    assert torch.allclose(decoder(z).scale, torch.tensor(0.4))
+    assert isinstance(decoder.train()(z), OptimalNormal)
+
+
+@pytest.mark.parametrize(
+    ("scale", "sigma", "message"),
+    [
+        ("per-pixel", torch.tensor(0.3), "a per-pixel σ is the network's output"),
+        ("shared", torch.full((6,), 0.3), r"shape \(\) for a shared scale, got \(6,\)"),
+        ("per-dimension", torch.tensor(0.3), r"shape \(6,\) for a per-dimension scale, got \(\)"),
+        ("fixed", torch.tensor(0.001), "above min_sigma = 0.001 and finite, got 0.001"),
+        ("fixed", torch.tensor(float("nan")), "above min_sigma = 0.001 and finite, got nan"),
+        ("optimal", torch.tensor(float("inf")), "above min_sigma = 0.001 and finite, got inf"),
+    ],
+)
+def test_a_sigma_that_cannot_be_set_is_named(scale, sigma, message):
+    decoder = GaussianDecoder(3, [5], 6, scale=scale)
+    with pytest.raises(ValueError, match=message):
+        decoder.set_sigma(sigma)
 
 
 def test_gaussian_mean_is_linear_unless_told_otherwise():
@@ -199,5 +241,8 @@ def test_bad_arguments_are_named():
 def test_unknown_options_are_named(reader_errors):
     make = "from vae_tutorial.models import GaussianDecoder as G\nG(2, [5], 6, {})"
     scale, mean = reader_errors([make.format("scale='learned'"), make.format("mean='tanh'")])
-    assert scale == "ValueError: scale must be 'fixed', 'shared' or 'per-pixel', got 'learned'"
+    assert scale == (
+        "ValueError: scale must be 'fixed', 'shared', 'per-dimension', 'per-pixel' or 'optimal', "
+        "got 'learned'"
+    )
     assert mean == "ValueError: mean must be 'linear' or 'sigmoid', got 'tanh'"

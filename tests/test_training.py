@@ -9,7 +9,7 @@ from torch import nn
 from vae_tutorial.data import load_digits
 from vae_tutorial.exact import ppca_maximum_likelihood
 from vae_tutorial.models import VAE, GaussianDecoder, GaussianEncoder, bernoulli_vae
-from vae_tutorial.training import History, NonFiniteLossError, evaluate, fit, progress
+from vae_tutorial.training import History, NonFiniteLossError, calibrate, evaluate, fit, progress
 
 
 def seeded(seed=0):
@@ -378,3 +378,67 @@ def test_readers_see_these_messages_too(reader_errors):
     )
     assert images.endswith("(N, 784), got (5, 28, 28): flatten the images, x.flatten(1)")
     assert integers.endswith("floating-point tensor, got torch.uint8: divide by 255")
+
+
+# ------------------------------------------------------------------ the best σ, after training
+def gaussian(scale, data_dim=4, **options):
+    g = torch.Generator().manual_seed(0)
+    return VAE(
+        GaussianEncoder(data_dim, [8], 2, generator=g),
+        GaussianDecoder(2, [8], data_dim, scale=scale, generator=g, **options),
+    )
+
+
+@pytest.mark.parametrize("scale", ["fixed", "shared", "per-dimension", "optimal"])
+def test_calibrate_finds_the_best_sigma(scale):
+    """eq-optimal-sigma: on the same draws, no other σ gives a higher ELBO."""
+    x = torch.randn(300, 4, generator=torch.Generator().manual_seed(1)) * torch.arange(1, 5)
+    model = gaussian(scale)
+    before = [p.clone() for p in model.encoder.parameters()]
+    sigma = calibrate(model, x, batch_size=300, generator=torch.Generator().manual_seed(2))
+    assert all(torch.equal(a, b) for a, b in zip(before, model.encoder.parameters(), strict=True))
+    assert model.training
+    with torch.no_grad():
+        model.eval()
+        z = model.encode(x).rsample(generator=torch.Generator().manual_seed(2))
+        squares = (x - model.decode(z).mean).square()
+        expected = squares.mean(0).sqrt() if scale == "per-dimension" else squares.mean().sqrt()
+        torch.testing.assert_close(torch.as_tensor(sigma), expected)
+        best = model.decode(z).log_prob(x).mean()
+        for factor in (0.9, 1.1):
+            model.decoder.set_sigma(factor * torch.as_tensor(sigma))
+            assert model.decode(z).log_prob(x).mean() < best
+
+
+def test_calibrate_does_not_depend_on_the_batches():
+    x = torch.randn(300, 4, generator=torch.Generator().manual_seed(1))
+    found = [
+        calibrate(gaussian("shared"), x, batch_size=b, generator=torch.Generator().manual_seed(2))
+        for b in (300, 300, 7)
+    ]
+    assert found[0] == found[1]
+    assert found[2] == pytest.approx(found[0], rel=0.05)  # other draws of z
+
+
+def test_an_optimal_scale_trains_and_says_what_it_needs_to_be_evaluated():
+    g = torch.Generator().manual_seed(3)
+    x = torch.randn(200, 4, generator=g) * 0.2 + torch.randn(200, 1, generator=g)
+    model = gaussian("optimal")
+    options = {"batch_size": 20, "lr": 1e-2, "show_progress": False}
+    history = fit(model, x, epochs=60, **options, generator=g)
+    assert history.loss[-1] < history.loss[0] - 1
+    with pytest.raises(ValueError, match="calibrate"):
+        evaluate(model, x)
+    sigma = calibrate(model, x, generator=g)
+    assert sigma == pytest.approx(0.25, abs=0.1)
+    assert evaluate(model, x, generator=g).elbo.isfinite().all()
+
+
+def test_calibrate_names_what_it_cannot_calibrate():
+    x = torch.rand(10, 4)
+    with pytest.raises(TypeError, match="needs a GaussianDecoder, got a BernoulliDecoder"):
+        calibrate(bernoulli_vae(4, [8], 1), x)
+    with pytest.raises(ValueError, match="a per-pixel σ is the network's output"):
+        calibrate(gaussian("per-pixel"), x)
+    with pytest.raises(ValueError, match=r"above min_sigma = 0\.5"):
+        calibrate(gaussian("shared", sigma=1.0, min_sigma=0.5), torch.zeros(10, 4))

@@ -234,7 +234,8 @@ def dequantize(
             "has it been dequantized, or rescaled, already?"
         )
     u = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-    return (k + u) / levels
+    # In single precision k + u may round up to k + 1, into the next bin.
+    return torch.minimum((k + u) / levels, torch.nextafter((k + 1) / levels, 0 * k))
 
 
 # ------------------------------------------------------------------------------------------- digits
