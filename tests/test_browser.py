@@ -28,6 +28,7 @@ from numpy.polynomial.hermite_e import hermegauss
 from vae_tutorial import checkpoints, explore
 from vae_tutorial.autoencoders import nearest_distance
 from vae_tutorial.data import load_digits
+from vae_tutorial.dictionary import read_loss
 from vae_tutorial.distributions import (
     Bernoulli,
     ContinuousBernoulli,
@@ -391,6 +392,22 @@ def latent_map(state, page, index):
     return {"log_q": figure.mixture.log_prob(torch.tensor(state["z"], dtype=torch.float32))}
 
 
+def residual_sigma(state, page, index):
+    """eq-gaussian-nll, eq-optimal-sigma, eq-sigma-beta, by torch's Gaussian and by `read_loss`."""
+    sigma, mse = state["sigma"], state["mse"][state["which"]]
+    law = torch.distributions.Normal(0.0, torch.tensor(sigma, dtype=torch.float64))
+    root = torch.tensor(mse, dtype=torch.float64).sqrt()
+    weight = 2 * sigma**2 / 784
+    assert read_loss("squared", error_mean_over=784, kl_weight=weight).scale == pytest.approx(sigma)
+    return {
+        "cost": -law.log_prob(root),  # at a residual of the root mean square
+        "rmse": root,
+        "beta": read_loss("squared", error_weight=0.5, kl_weight=sigma**2).scale ** 2,
+        "mean": weight,
+        "kept": sum(v > sigma**2 for v in state["eigenvalues"]),
+    }
+
+
 # What a figure shows when a page is opened, as Python computes it from the state that it stores.
 SHOWN = {
     "code_map": code_map,
@@ -403,6 +420,7 @@ SHOWN = {
     "gradient_noise": gradient_noise,
     "reparameterize": reparameterize,
     "one_pixel": one_pixel,
+    "residual_sigma": residual_sigma,
 }
 
 

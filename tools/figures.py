@@ -3,6 +3,7 @@
     python tools/figures.py points                   encode the backdrop of DrawDigit (needs MNIST)
     python tools/figures.py codes                    train the network of CodeMap
     python tools/figures.py map                      encode the codes of LatentMap (needs MNIST)
+    python tools/figures.py residuals                histograms of ResidualSigma (needs MNIST)
     python tools/figures.py posters [ElboBar …]      redraw the posters (needs Chromium)
     python tools/figures.py refresh [NOTEBOOK …]     write the present modules into notebooks
     python tools/figures.py check [NOTEBOOK …]       fail if a stored figure is stale
@@ -199,6 +200,43 @@ def latent_map() -> dict:
     }
 
 
+def residuals() -> dict:
+    """Histograms of the residuals of mnist_gaussian_shared, and the data's eigenvalues."""
+    import torch
+
+    from vae_tutorial import checkpoints
+    from vae_tutorial.data import dequantize, load_mnist
+
+    mnist, bins = load_mnist(), 100
+    if not mnist.is_mnist:
+        sys.exit("the residuals are MNIST's: run `make data` where there is a network")
+    x, y = (
+        dequantize(images, levels=256, generator=torch.Generator().manual_seed(seed))
+        for images, seed in ((mnist.test, 8), (mnist.train, 7))
+    )
+    model = checkpoints.load("mnist_gaussian_shared")
+    with torch.no_grad():
+        z = model.encode(x).sample(generator=torch.Generator().manual_seed(1))
+        residual = x - model.decode(z).mean
+    ink = x > 0.1
+    parts = {"all": residual.ravel(), "ink": residual[ink], "background": residual[~ink]}
+    variances = torch.linalg.eigvalsh(torch.cov(y.T.double(), correction=0)).flip(0)
+    return {
+        "what": f"density of the residuals x - m(z) in {bins} bins from -1 to 1, their mean squares"
+        " (checkpoint mnist_gaussian_shared, dequantized test images of MNIST, one z each; ink: "
+        "pixels above 0.1); eigenvalues of the covariance of the dequantized training images",
+        "histograms": {
+            name: [
+                round(float(h) * bins / 2 / len(r), 5)
+                for h in torch.histc(r, bins=bins, min=-1, max=1)
+            ]
+            for name, r in parts.items()
+        },
+        "mse": {name: round(float(r.square().mean()), 7) for name, r in parts.items()},
+        "eigenvalues": [float(f"{v:.4g}") for v in variances],
+    }
+
+
 def _blank() -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (2, 2), "white").save(out, "PNG")
@@ -220,10 +258,10 @@ def notebooks(paths: list[str], *, write: bool) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Run one of the six commands."""
+    """Run one of the seven commands."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "command", choices=["points", "codes", "map", "posters", "refresh", "check"]
+        "command", choices=["points", "codes", "map", "residuals", "posters", "refresh", "check"]
     )
     parser.add_argument("names", nargs="*")
     given = parser.parse_args(argv)
@@ -238,6 +276,10 @@ def main(argv: list[str]) -> int:
     if given.command == "map":
         path = POSTERS.parent / "latent_map.json"
         path.write_text(json.dumps(latent_map(), separators=(",", ":")) + "\n", encoding="utf8")
+        return 0
+    if given.command == "residuals":
+        path = POSTERS.parent / "residual_sigma.json"
+        path.write_text(json.dumps(residuals(), separators=(",", ":")) + "\n", encoding="utf8")
         return 0
     if given.command == "posters":
         posters(given.names)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vae_tutorial.explore.latent_map import LatentMap
     from vae_tutorial.explore.one_pixel import OnePixel
     from vae_tutorial.explore.reparameterize import Reparameterize
+    from vae_tutorial.explore.residual_sigma import ResidualSigma
 
 FIGURES = {
     "ElboBar": "elbo_bar",
@@ -34,6 +35,7 @@ FIGURES = {
     "CodeMap": "code_map",
     "OnePixel": "one_pixel",
     "LatentMap": "latent_map",
+    "ResidualSigma": "residual_sigma",
 }
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "LatentMap",
     "OnePixel",
     "Reparameterize",
+    "ResidualSigma",
     "page_html",
     "refresh",
     "sliders",
