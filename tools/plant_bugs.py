@@ -51,6 +51,7 @@ B, D, O, T, X, G = (
 A, R = "autoencoders", "reparameterization"
 F, I = "distributions/folding", "inputs"
 PX, PT = "distributions/pixels", "distributions_pixels"
+GA, GT = "distributions/gaussian", "distributions_gaussian"
 GL, AG, PA, SA, AT = (
     "diagnostics/ledger",
     "diagnostics/aggregate",
@@ -169,6 +170,25 @@ BUGS = [
     Bug("path-ends", "frames that never arrive", PA, "torch.linspace(0, 1, frames, dtype=start.dtype)", "torch.arange(frames, dtype=start.dtype) / frames", AT),
     Bug("ball-self", "balls that reach one neighbour less", SA, "kthvalue(neighbours + 1", "kthvalue(neighbours", AT),
     Bug("coverage", "coverage and precision exchanged", SA, "inside.any(0)", "inside.any(1)", AT),
+    Bug("optimal-sum", "a sum of squares for their mean", GA, "variance = squares.mean()", "variance = squares.sum(-1).mean()", GT),
+    Bug("optimal-half", "log σ² without its ½", GA, "-0.5 * (squares / variance + variance.log() + LOG_2PI).sum(-1)", "-(0.5 * squares / variance + variance.log() + 0.5 * LOG_2PI).sum(-1)", GT),
+    Bug("optimal-floor", "an exact fit without a floor", GA, "squares.mean().clamp(min=self.min_sigma**2)", "squares.mean()", GT),
+    Bug("laplace-two", "log b for log 2b", GA, "(2 * self.scale).log()).sum(-1)", "self.scale.log()).sum(-1)", GT),
+    Bug("laplace-square", "a squared error under a Laplace law", GA, "(value - self.loc).abs() / self.scale", "(value - self.loc).square() / self.scale", GT),
+    Bug("laplace-draws", "draws of one sign", GA, "* (up - down)", "* up", GT),
+    Bug("rank-variance", "σ² for σ in the factor", GA, "(self.factor / self.scale[..., None]).double()", "(self.factor / self.scale[..., None].square()).double()", GT),
+    Bug("rank-det", "the determinant of the diagonal alone", GA, "(lower.diagonal(dim1=-2, dim2=-1).log().sum(-1) + self.scale.log().sum(-1))", "(0 * lower.diagonal(dim1=-2, dim2=-1).log().sum(-1) + self.scale.log().sum(-1))", GT),
+    Bug("rank-ridge", "the strengths of the directions for free", GA, "square().sum(-1) + w.square().sum((-2, -1))", "square().sum(-1)", GT),
+    Bug("rank-draws", "draws without the common directions", GA, "loc + (factor @ common)[..., 0]", "loc + 0 * (factor @ common)[..., 0]", GT),
+    Bug("read-half", "σ² = w/a", "dictionary", "math.sqrt(ratio / 2)", "math.sqrt(ratio)", "dictionary"),
+    Bug("read-mean", "a mean over D that multiplies", "dictionary", "(error_weight / error_mean_over)", "(error_weight * error_mean_over)", "dictionary"),
+    Bug("read-latents", "a mean over d forgotten", "dictionary", "(kl_weight / kl_mean_over)", "kl_weight", "dictionary"),
+    Bug("read-beta", "β = σ/σ₀ for a Gaussian", "dictionary", 'ratio**2 if self.law == "Gaussian" else ratio', "ratio", "dictionary"),
+    Bug("dequantize-k", "K − 1 bins for K levels", "data", "torch.minimum((k + u) / levels,", "torch.minimum((k + u) / (levels - 1),", "data"),
+    Bug("dequantize-up", "rounding into the next bin", "data", "torch.minimum((k + u) / levels, torch.nextafter((k + 1) / levels, 0 * k))", "(k + u) / levels", "data"),
+    Bug("calibrate-sum", "σ² summed over the entries", T, "variance = variance.mean()", "variance = variance.sum()", T),
+    Bug("calibrate-mu", "σ from reconstructions at z = μ", T, "z = model.encode(part).rsample(generator=generator)", "z = model.encode(part).loc", T),
+    Bug("set-floor", "the floor added twice", "models", "(sigma - self.min_sigma).log()", "sigma.log()", "models"),
 ]  # fmt: skip
 
 
