@@ -3,6 +3,7 @@
     python tools/figures.py points                   encode the backdrop of DrawDigit (needs MNIST)
     python tools/figures.py codes                    train the network of CodeMap
     python tools/figures.py map                      encode the codes of LatentMap (needs MNIST)
+    python tools/figures.py residuals                count those of ResidualSigma (needs MNIST)
     python tools/figures.py posters [ElboBar …]      redraw the posters (needs Chromium)
     python tools/figures.py refresh [NOTEBOOK …]     write the present modules into notebooks
     python tools/figures.py check [NOTEBOOK …]       fail if a stored figure is stale
@@ -199,6 +200,50 @@ def latent_map() -> dict:
     }
 
 
+def residuals() -> dict:
+    """Count the residuals of a shared-σ Gaussian decoder on the test images for ResidualSigma.
+
+    Stored are histograms, mean squares and eigenvalues; no pixel and no picture.
+    """
+    import torch
+    from checkpoints import dequantized
+
+    from vae_tutorial import checkpoints
+    from vae_tutorial.data import load_mnist
+
+    mnist = load_mnist()
+    if not mnist.is_mnist:
+        sys.exit("the residuals are MNIST's: run `make data` where there is a network")
+    data, bins, (low, high) = dequantized(mnist), 120, (-1.0, 1.0)
+    model, generator = checkpoints.load("mnist_gaussian_shared"), torch.Generator().manual_seed(1)
+    means = [
+        model.decode(model.encode(x).sample(generator=generator)).mean.detach()
+        for x in data.test.split(1000)
+    ]
+    x = data.test
+    residual = (x - torch.cat(means)).double()
+    histograms = {}
+    for name, where in {"all": x > -1, "ink": x > 0.1, "background": x <= 0.1}.items():
+        r = residual[where]
+        counts = torch.histc(r[r.abs() <= 1], bins, low, high)
+        density = counts / (len(r) * (high - low) / bins)
+        histograms[name] = {
+            "n": len(r),
+            "mse": round(r.square().mean().item(), 7),
+            "density": [float(f"{d:.4g}") for d in density.tolist()],
+        }
+    eigenvalues = torch.linalg.eigvalsh(torch.cov(data.train.T.double())).flip(0)[:40]
+    return {
+        "what": "residuals x − m(z) of the checkpoint mnist_gaussian_shared, one z ~ q(z|x) for "
+        "each of the 10,000 test images of MNIST, dequantized; ink: pixels above 0.1; for each "
+        "kind the number of pixels, the mean square and the density in even bins over the window; "
+        "the 40 largest eigenvalues of the covariance of the dequantized training images",
+        "window": [low, high],
+        "histograms": histograms,
+        "eigenvalues": [round(v, 4) for v in eigenvalues.tolist()],
+    }
+
+
 def _blank() -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (2, 2), "white").save(out, "PNG")
@@ -220,10 +265,11 @@ def notebooks(paths: list[str], *, write: bool) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Run one of the six commands."""
+    """Run one of the seven commands."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "command", choices=["points", "codes", "map", "posters", "refresh", "check"]
+        "command",
+        choices=["points", "codes", "map", "residuals", "posters", "refresh", "check"],
     )
     parser.add_argument("names", nargs="*")
     given = parser.parse_args(argv)
@@ -238,6 +284,10 @@ def main(argv: list[str]) -> int:
     if given.command == "map":
         path = POSTERS.parent / "latent_map.json"
         path.write_text(json.dumps(latent_map(), separators=(",", ":")) + "\n", encoding="utf8")
+        return 0
+    if given.command == "residuals":
+        path = POSTERS.parent / "residual_sigma.json"
+        path.write_text(json.dumps(residuals(), separators=(",", ":")) + "\n", encoding="utf8")
         return 0
     if given.command == "posters":
         posters(given.names)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vae_tutorial.explore.latent_map import LatentMap
     from vae_tutorial.explore.one_pixel import OnePixel
     from vae_tutorial.explore.reparameterize import Reparameterize
+    from vae_tutorial.explore.residual_sigma import ResidualSigma
 
 FIGURES = {
     "ElboBar": "elbo_bar",
@@ -33,6 +34,7 @@ FIGURES = {
     "Reparameterize": "reparameterize",
     "CodeMap": "code_map",
     "OnePixel": "one_pixel",
+    "ResidualSigma": "residual_sigma",
     "LatentMap": "latent_map",
 }
 
@@ -49,6 +51,7 @@ __all__ = [
     "LatentMap",
     "OnePixel",
     "Reparameterize",
+    "ResidualSigma",
     "page_html",
     "refresh",
     "sliders",
