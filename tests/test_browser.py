@@ -391,6 +391,21 @@ def latent_map(state, page, index):
     return {"log_q": figure.mixture.log_prob(torch.tensor(state["z"], dtype=torch.float32))}
 
 
+def residual_sigma(state, page, index):
+    """eq-gaussian-nll, eq-optimal-sigma, eq-sigma-beta, from a residual of the stored size."""
+    sigma, rms = state["sigma"], state["histograms"][state["pixels"]]["mse"] ** 0.5
+    r = torch.tensor([rms], dtype=torch.float64)
+    cost = {
+        name: -Normal(torch.zeros_like(r), torch.full_like(r, s)).log_prob(r)
+        for name, s in (("nll", sigma), ("best", rms))
+    }
+    kept = (torch.tensor(state["eigenvalues"]) > sigma**2).sum()
+    found = {**cost, "rmse": rms, "kept": kept}
+    weights = {"beta": sigma**2, "weight": 2 * sigma**2 / state["dimensions"]}
+    # Smaller ones are written with a power of ten.
+    return found | {name: w for name, w in weights.items() if w >= 1e-3}
+
+
 # What a figure shows when a page is opened, as Python computes it from the state that it stores.
 SHOWN = {
     "code_map": code_map,
@@ -403,6 +418,7 @@ SHOWN = {
     "gradient_noise": gradient_noise,
     "reparameterize": reparameterize,
     "one_pixel": one_pixel,
+    "residual_sigma": residual_sigma,
 }
 
 

@@ -14,8 +14,18 @@ function render({ model, el }) {
   const histograms = get("histograms"), [low, high] = get("window"), eigenvalues = get("eigenvalues");
   const KINDS = ["all", "ink", "background"], NAME = { all: "all pixels", ink: "inked", background: "background" };
   const DASH = { all: "none", ink: "8 4", background: "2 3" };
+  const SHAPE = {
+    all: "The curve still misses a spike and wide tails.",
+    ink: "Here the curve nearly fits; only the right tail is heavier.",
+    background: "The curve misses a spike, and on the left ink that is not there.",
+  };
   const rmse = (kind) => Math.sqrt(histograms[kind].mse);
-  const three = (v) => (v < 1e-3 ? v.toPrecision(3).replace("-", "−") : v.toPrecision(3));
+  const raised = (n) => [...String(n)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("");
+  const three = (v) => {
+    if (v >= 1e-3) return v.toPrecision(3);
+    const [digits, power] = v.toExponential(2).split("e");
+    return `${digits}·10${raised(Number(power))}`;
+  };
   let stop = () => {};
   const put = (values) => {
     stop();
@@ -35,7 +45,7 @@ function render({ model, el }) {
   };
   const level = (svg, y, text, strong) => {
     svgNode("line", { x1: LEFT, x2: W - RIGHT, y1: y, y2: y, stroke: strong ? "var(--vf-soft)" : "var(--vf-faint)" }, svg);
-    svgNode("text", { x: LEFT - 5, y: y + 4, style: "text-anchor:end", class: "vf-num", text }, svg);
+    svgNode("text", { x: LEFT - 9, y: y + 4, style: "text-anchor:end", class: "vf-num", text }, svg);
   };
   const below = (svg, x, text) => svgNode("text", { x, y: BASE + 17, style: "text-anchor:middle", class: "vf-num", text }, svg);
 
@@ -54,7 +64,7 @@ function render({ model, el }) {
   const endName = svgNode("text", { class: "vf-halo", style: "text-anchor:middle", text: "±σ" }, left.svg);
 
   // ---- what a pixel costs, over log σ
-  const right = panel("cost of an average pixel, −log N, nats");
+  const right = panel("cost of an average pixel, nats");
   const LOWEST = -2, HIGHEST = 5;
   const qx = (s) => LEFT + (placeOf(s) / STEPS) * (W - LEFT - RIGHT);
   const qy = (v) => BASE - ((v - LOWEST) / (HIGHEST - LOWEST)) * (BASE - TOP);
@@ -65,10 +75,9 @@ function render({ model, el }) {
   const places = Array.from({ length: STEPS + 1 }, (_, t) => LEAST * (MOST / LEAST) ** (t / STEPS));
   const curve = {}, key = {}, word = {};
   KINDS.forEach((kind, i) => {
-    const mse = histograms[kind].mse, y = qy(-0.35 - 0.56 * i), x = qx(0.5);
+    const mse = histograms[kind].mse, y = qy(-0.72 - 0.49 * i), x = qx(0.55);
     curve[kind] = svgNode("path", { fill: "none", "stroke-dasharray": DASH[kind], "data-curve": kind,
       d: `M${places.map((s) => `${qx(s).toFixed(1)} ${clamp(qy(nllPerPixel(s, mse)), -300, 900).toFixed(1)}`).join("L")}` }, inside);
-    svgNode("rect", { x: x - 30, y: y - 8, width: W - RIGHT - x + 29, height: 16, fill: "var(--vf-bg)" }, right.svg);
     key[kind] = svgNode("line", { x1: x - 26, x2: x - 3, y1: y, y2: y, "stroke-dasharray": DASH[kind] }, right.svg);
     word[kind] = svgNode("text", { x: x + 2, y: y + 4, text: NAME[kind] }, right.svg);
   });
@@ -78,7 +87,9 @@ function render({ model, el }) {
   const grip = svgNode("rect", { y: TOP, width: 48, height: BASE - TOP, fill: "transparent", class: "vf-handle", "data-handle": "sigma" }, right.svg);
   onDrag(grip, right.svg, (u) => put({ sigma: sigmaAt((STEPS * (u - LEFT)) / (W - LEFT - RIGHT)) }));
 
-  const message = htmlNode("p", { class: "vf-message" }, box);
+  // Four lines on a phone, so that the slider stays where it is while the sentence changes.
+  htmlNode("style", { text: "@container (max-width:28rem){.vf .vf-message.vf-four{min-height:5.8em}}" }, box);
+  const message = htmlNode("p", { class: "vf-message vf-four" }, box);
   const lower = htmlNode("div", { class: "vf-panels" }, box);
   const controls = htmlNode("div", { class: "vf-control" }, lower);
   const slide = sliderRow(controls, { label: "σ (log scale)", spoken: "standard deviation", min: 0, max: STEPS, step: 1, digits: 0, onInput: (t) => put({ sigma: sigmaAt(t) }) });
@@ -109,7 +120,7 @@ function render({ model, el }) {
   cell.rmse = htmlNode("span", { "data-term": "rmse" }, line("best", "lowest, at σ = RMSE = "));
   line("beta", "½ SSE + β KL with β = σ² =");
   line("weight", "MSE + w KL with w = 2σ²/D =");
-  line("kept", "directions of the data above σ", "more");
+  line("kept", "directions with variance above σ²", "more");
   const say = announcer(box);
 
   let drawn = null;
@@ -122,12 +133,12 @@ function render({ model, el }) {
       for (const k of KINDS) {
         const on = k === kind, stroke = { stroke: on ? "var(--vf-reconstruction)" : "var(--vf-soft)", "stroke-width": on ? 2.5 : 1.3 };
         setAll(curve[k], stroke); setAll(key[k], stroke);
-        word[k].setAttribute("class", on ? "vf-strong" : "");
+        word[k].setAttribute("class", on ? "vf-halo vf-strong" : "vf-halo");
       }
       setAll(best, { x1: qx(r0), x2: qx(r0) });
       for (const [k, node] of only) node.setAttribute("aria-pressed", String(k === kind));
-      caption.textContent = `${NAME[kind]} (${n.toLocaleString("en")} residuals), D = ${D.toLocaleString("en")}`;
     }
+    caption.textContent = `${NAME[kind]} (${n.toLocaleString("en")} residuals), D = ${D.toLocaleString("en")}`;
     bell.setAttribute("d", `M${Array.from({ length: 401 }, (_, i) => low + ((high - low) * i) / 400).map((r) => `${px(r).toFixed(1)} ${Math.min(py(normalDensity(r, 0, s)), 900).toFixed(1)}`).join("L")}`);
     const seen = s <= high ? "visible" : "hidden", height = py(normalDensity(s, 0, s));
     ends.forEach((node, i) => setAll(node, { cx: px(i ? s : -s), cy: height, visibility: seen }));
@@ -154,10 +165,10 @@ function render({ model, el }) {
     const cost = (v) => fixed(v, v < 10 ? 2 : 0), mirror = nllPerPixel(r0 / ratio, mse) - lowest;
     const image = Math.round(excess * D).toLocaleString("en");
     const story = off < 0.015
-      ? `At the RMSE the squared errors cost ½ nat per pixel, and no other σ does better. The shape is still wrong: ${kind === "ink" ? "no spike, but tails on both sides" : "the histogram has a spike and tails"}.`
+      ? `At the RMSE the squared errors cost ½ nat per pixel; no other σ costs less. ${SHAPE[kind]}`
       : ratio > 1
-        ? `σ is ${times} times the RMSE: each pixel costs ${cost(excess)} nats more than it must, an image ${image}. As many times too small would cost ${cost(mirror)}.`
-        : `σ is ${times} times too small: each pixel costs ${cost(excess)} nats more than it must, an image ${image}. As many times too large would cost ${cost(mirror)}.`;
+        ? `σ is ${times} times the RMSE: each pixel costs ${cost(excess)} nats more than it must, an image ${image}. As many times too small would cost ${cost(mirror)} nats.`
+        : `σ is ${times} times too small: each pixel costs ${cost(excess)} nats more than it must, an image ${image}. As many times too large would cost ${cost(mirror)} nats.`;
     const linear = kept === 0 ? " No direction of the data is worth its KL." : "";
     message.textContent = story + linear;
     left.title.textContent = `Density of the residuals of ${NAME[kind]} from −1 to 1, on a log scale, and over it a Gaussian with standard deviation ${sigma}.`;

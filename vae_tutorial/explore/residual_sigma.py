@@ -42,9 +42,9 @@ class ResidualSigma(Figure):
     alt: ClassVar[str] = (
         "Left: the density of the residuals between minus 1 and 1 on a logarithmic axis, a spike "
         "at 0 with wide tails on both sides; over it a Gaussian with standard deviation 1, almost "
-        "a level line at 0.3, far below the spike and far above the tails. Right: what a pixel "
-        "costs against the logarithm of sigma: a wall on the left, a lowest place at 0.108, and a "
-        "gentle slope to the right, on which a dot stands at 1."
+        "a level line between 0.24 and 0.4, far below the spike and far above the tails. Right: "
+        "what a pixel costs against the logarithm of sigma: a wall on the left, a lowest place at "
+        "0.108, and a gentle slope to the right, on which a dot stands at 1."
     )
 
     sigma = Positive(1.0).tag(sync=True)
