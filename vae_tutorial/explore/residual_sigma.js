@@ -120,7 +120,7 @@ function render({ model, el }) {
   cell.rmse = htmlNode("span", { "data-term": "rmse" }, line("best", "lowest, at σ = RMSE = "));
   line("beta", "½ SSE + β KL with β = σ² =");
   line("weight", "MSE + w KL with w = 2σ²/D =");
-  line("kept", "directions with variance above σ²", "more");
+  line("kept", "data directions above σ²", "more");
   const say = announcer(box);
 
   let drawn = null;
@@ -169,7 +169,7 @@ function render({ model, el }) {
       : ratio > 1
         ? `σ is ${times} times the RMSE: each pixel costs ${cost(excess)} nats more than it must, an image ${image}. As many times too small would cost ${cost(mirror)} nats.`
         : `σ is ${times} times too small: each pixel costs ${cost(excess)} nats more than it must, an image ${image}. As many times too large would cost ${cost(mirror)} nats.`;
-    const linear = kept === 0 ? " No direction of the data is worth its KL." : "";
+    const linear = kept === 0 ? " No direction is worth its KL to a linear decoder." : "";
     message.textContent = story + linear;
     left.title.textContent = `Density of the residuals of ${NAME[kind]} from −1 to 1, on a log scale, and over it a Gaussian with standard deviation ${sigma}.`;
     right.title.textContent = `Cost of a pixel over σ from 0.01 to 3, for all pixels, inked pixels and background: steep on the left, lowest at ${three(r0)} for ${NAME[kind]}, gentle on the right. At σ = ${sigma} it is ${fixed(nll, 2)} nats.`;
