@@ -28,6 +28,7 @@ from numpy.polynomial.hermite_e import hermegauss
 from vae_tutorial import checkpoints, explore
 from vae_tutorial.autoencoders import nearest_distance
 from vae_tutorial.data import load_digits
+from vae_tutorial.dictionary import read_loss
 from vae_tutorial.distributions import (
     Bernoulli,
     ContinuousBernoulli,
@@ -392,18 +393,20 @@ def latent_map(state, page, index):
 
 
 def residual_sigma(state, page, index):
-    """eq-gaussian-nll, eq-optimal-sigma, eq-sigma-beta, from a residual of the stored size."""
-    sigma, rms = state["sigma"], state["histograms"][state["pixels"]]["mse"] ** 0.5
-    r = torch.tensor([rms], dtype=torch.float64)
-    cost = {
-        name: -Normal(torch.zeros_like(r), torch.full_like(r, s)).log_prob(r)
-        for name, s in (("nll", sigma), ("best", rms))
+    """eq-gaussian-nll, eq-optimal-sigma, eq-sigma-beta, by torch's Gaussian and by `read_loss`."""
+    sigma, mse = state["sigma"], state["mse"][state["which"]]
+    law = torch.distributions.Normal(0.0, torch.tensor(sigma, dtype=torch.float64))
+    root = torch.tensor(mse, dtype=torch.float64).sqrt()
+    weight = 2 * sigma**2 / 784
+    assert read_loss("squared", error_mean_over=784, kl_weight=weight).scale == pytest.approx(sigma)
+    return {
+        "cost": -law.log_prob(root),  # at a residual of the root mean square
+        "best": -torch.distributions.Normal(0.0, root).log_prob(root),
+        "rmse": root,
+        "beta": read_loss("squared", error_weight=0.5, kl_weight=sigma**2).scale ** 2,
+        "mean": weight,
+        "kept": sum(v > sigma**2 for v in state["eigenvalues"]),
     }
-    kept = (torch.tensor(state["eigenvalues"]) > sigma**2).sum()
-    found = {**cost, "rmse": rms, "kept": kept}
-    weights = {"beta": sigma**2, "weight": 2 * sigma**2 / state["dimensions"]}
-    # Smaller ones are written with a power of ten.
-    return found | {name: w for name, w in weights.items() if w >= 1e-3}
 
 
 # What a figure shows when a page is opened, as Python computes it from the state that it stores.

@@ -92,6 +92,25 @@ def test_gaussian_decoder_scales(scale, trainable, constant):
     assert (sigma > decoder.min_sigma).all()
 
 
+def test_one_hidden_layer_and_two_heads():
+    """eq-gaussian-mlp: h = tanh(W₃z + b₃), μ = W₄h + b₄, log σ² = W₅h + b₅, as formulas."""
+    z = torch.randn(7, 3, generator=seeded(1))
+    encoder = GaussianEncoder(3, [5], 6, activation=nn.Tanh, generator=seeded())
+    decoder = GaussianDecoder(
+        3, [5], 6, scale="per-pixel", sigma=1.0, min_sigma=1e-9, activation=nn.Tanh,
+        generator=seeded(),
+    )  # fmt: skip
+    w3, b3, heads, biases = encoder.net.parameters()
+    h = torch.tanh(z @ w3.T + b3)
+    mu, logvar = h @ heads[:6].T + biases[:6], h @ heads[6:].T + biases[6:]
+    q = encoder(z)
+    torch.testing.assert_close(q.loc, mu)
+    torch.testing.assert_close(q.scale.square().log(), logvar)
+    p = decoder(z)  # the same weights; it emits log σ, and starts at its σ
+    torch.testing.assert_close(p.loc, mu)
+    torch.testing.assert_close(p.scale.log(), logvar)
+
+
 def test_each_dimension_learns_its_own_scale():
     decoder = GaussianDecoder(3, [5], 6, scale="per-dimension", sigma=0.3, generator=seeded())
     assert decoder.log_excess.shape == (6,)

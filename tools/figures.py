@@ -3,7 +3,7 @@
     python tools/figures.py points                   encode the backdrop of DrawDigit (needs MNIST)
     python tools/figures.py codes                    train the network of CodeMap
     python tools/figures.py map                      encode the codes of LatentMap (needs MNIST)
-    python tools/figures.py residuals                count those of ResidualSigma (needs MNIST)
+    python tools/figures.py residuals                histograms of ResidualSigma (needs MNIST)
     python tools/figures.py posters [ElboBar …]      redraw the posters (needs Chromium)
     python tools/figures.py refresh [NOTEBOOK …]     write the present modules into notebooks
     python tools/figures.py check [NOTEBOOK …]       fail if a stored figure is stale
@@ -201,46 +201,39 @@ def latent_map() -> dict:
 
 
 def residuals() -> dict:
-    """Count the residuals of a shared-σ Gaussian decoder on the test images for ResidualSigma.
-
-    Stored are histograms, mean squares and eigenvalues; no pixel and no picture.
-    """
+    """Histograms of the residuals of mnist_gaussian_shared, and the data's eigenvalues."""
     import torch
-    from checkpoints import dequantized
 
     from vae_tutorial import checkpoints
-    from vae_tutorial.data import load_mnist
+    from vae_tutorial.data import dequantize, load_mnist
 
-    mnist = load_mnist()
+    mnist, bins = load_mnist(), 100
     if not mnist.is_mnist:
         sys.exit("the residuals are MNIST's: run `make data` where there is a network")
-    data, bins, (low, high) = dequantized(mnist), 120, (-1.0, 1.0)
-    model, generator = checkpoints.load("mnist_gaussian_shared"), torch.Generator().manual_seed(1)
-    means = [
-        model.decode(model.encode(x).sample(generator=generator)).mean.detach()
-        for x in data.test.split(1000)
-    ]
-    x = data.test
-    residual = (x - torch.cat(means)).double()
-    histograms = {}
-    for name, where in {"all": x > -1, "ink": x > 0.1, "background": x <= 0.1}.items():
-        r = residual[where]
-        counts = torch.histc(r[r.abs() <= 1], bins, low, high)
-        density = counts / (len(r) * (high - low) / bins)
-        histograms[name] = {
-            "n": len(r),
-            "mse": round(r.square().mean().item(), 7),
-            "density": [float(f"{d:.4g}") for d in density.tolist()],
-        }
-    eigenvalues = torch.linalg.eigvalsh(torch.cov(data.train.T.double())).flip(0)[:40]
+    x, y = (
+        dequantize(images, levels=256, generator=torch.Generator().manual_seed(seed))
+        for images, seed in ((mnist.test, 8), (mnist.train, 7))
+    )
+    model = checkpoints.load("mnist_gaussian_shared")
+    with torch.no_grad():
+        z = model.encode(x).sample(generator=torch.Generator().manual_seed(1))
+        residual = x - model.decode(z).mean
+    ink = x > 0.1
+    parts = {"all": residual.ravel(), "ink": residual[ink], "background": residual[~ink]}
+    variances = torch.linalg.eigvalsh(torch.cov(y.T.double(), correction=0)).flip(0)
     return {
-        "what": "residuals x − m(z) of the checkpoint mnist_gaussian_shared, one z ~ q(z|x) for "
-        "each of the 10,000 test images of MNIST, dequantized; ink: pixels above 0.1; for each "
-        "kind the number of pixels, the mean square and the density in even bins over the window; "
-        "the 40 largest eigenvalues of the covariance of the dequantized training images",
-        "window": [low, high],
-        "histograms": histograms,
-        "eigenvalues": [round(v, 4) for v in eigenvalues.tolist()],
+        "what": f"density of the residuals x - m(z) in {bins} bins from -1 to 1, their mean squares"
+        " (checkpoint mnist_gaussian_shared, dequantized test images of MNIST, one z each; ink: "
+        "pixels above 0.1); eigenvalues of the covariance of the dequantized training images",
+        "histograms": {
+            name: [
+                round(float(h) * bins / 2 / len(r), 5)
+                for h in torch.histc(r, bins=bins, min=-1, max=1)
+            ]
+            for name, r in parts.items()
+        },
+        "mse": {name: round(float(r.square().mean()), 7) for name, r in parts.items()},
+        "eigenvalues": [float(f"{v:.4g}") for v in variances],
     }
 
 
@@ -268,8 +261,7 @@ def main(argv: list[str]) -> int:
     """Run one of the seven commands."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "command",
-        choices=["points", "codes", "map", "residuals", "posters", "refresh", "check"],
+        "command", choices=["points", "codes", "map", "residuals", "posters", "refresh", "check"]
     )
     parser.add_argument("names", nargs="*")
     given = parser.parse_args(argv)

@@ -64,6 +64,10 @@ def mlp(
 class GaussianEncoder(nn.Module):
     """q(z|x) = N(μ(x), diag σ(x)²): one network emits μ and log σ².
 
+    With one hidden layer and tanh it is the Gaussian MLP of the original paper.
+
+    Equation: eq-gaussian-mlp.
+
     Args:
         data_dim: D.
         hidden: widths of the hidden layers.
@@ -134,6 +138,8 @@ class BernoulliDecoder(nn.Module):
 
 class GaussianDecoder(nn.Module):
     """p(x|z) = N(x; m(z), diag σ²), with σ fixed, learned, or a network's output.
+
+    Equations: eq-gaussian-nll; eq-gaussian-mlp for "per-pixel" with one hidden layer and tanh.
 
     Args:
         latent_dim: d.

@@ -251,9 +251,10 @@ class LowRankNormal:
         check_generator(generator)
         loc, factor = self.loc.detach(), self.factor.detach()
         shape = sample_shape(n, loc)
-        like = {"dtype": loc.dtype, "device": loc.device, "generator": generator}
-        common = torch.randn(*shape[:-1], factor.shape[-1], 1, **like)
-        own = torch.randn(shape, **like)
+        like = {"dtype": loc.dtype, "device": loc.device}
+        strengths = (*shape[:-1], factor.shape[-1], 1)
+        common = torch.randn(strengths, generator=generator, **like)
+        own = torch.randn(shape, generator=generator, **like)
         return loc + (factor @ common)[..., 0] + self.scale.detach() * own
 
 

@@ -1,8 +1,8 @@
 // What a Gaussian with standard deviation s makes of residuals with mean square mse.
-const nllPerPixel = (s, mse) => 0.5 * LOG_2PI + Math.log(s) + mse / (2 * s * s); // nats
-const betaOf = (s) => s * s; // ½ SSE + β KL
-const weightOf = (s, dimensions) => (2 * s * s) / dimensions; // MSE + w KL
-const keptDirections = (s, eigenvalues) => eigenvalues.filter((v) => v > s * s).length;
+const cost = (s, mse) => 0.5 * LOG_2PI + Math.log(s) + mse / (2 * s * s); // nats
+// The factor of the KL beside ½ SSE, and beside the mean square over D entries.
+const weights = (s, dimensions) => ({ beta: s * s, mean: (2 * s * s) / dimensions });
+const above = (s, eigenvalues) => eigenvalues.filter((v) => v > s * s).length;
 // The slider's place, 0 to 200, and σ, 0.01 to 3; three digits of it.
 const LEAST = 0.01, MOST = 3, STEPS = 200;
 const placeOf = (s) => (STEPS * Math.log(s / LEAST)) / Math.log(MOST / LEAST);
@@ -11,15 +11,16 @@ const sigmaAt = (t) => Number((LEAST * (MOST / LEAST) ** (clamp(t, 0, STEPS) / S
 function render({ model, el }) {
   const box = scaffold(el, "One σ decides what a squared error is worth");
   const get = (k) => model.get(k);
-  const histograms = get("histograms"), [low, high] = get("window"), eigenvalues = get("eigenvalues");
-  const KINDS = ["all", "ink", "background"], NAME = { all: "all pixels", ink: "inked", background: "background" };
+  const histograms = get("histograms"), squares = get("mse"), eigenvalues = get("eigenvalues"), D = get("dimensions");
+  const low = -1, high = 1; // of the residuals
+  const KINDS = ["all", "ink", "background"], NAME = { all: "all pixels", ink: "ink", background: "background" };
   const DASH = { all: "none", ink: "8 4", background: "2 3" };
   const SHAPE = {
     all: "The curve still misses a spike and wide tails.",
     ink: "Here the curve nearly fits; only the right tail is heavier.",
     background: "The curve misses a spike, and on the left ink that is not there.",
   };
-  const rmse = (kind) => Math.sqrt(histograms[kind].mse);
+  const rmse = (kind) => Math.sqrt(squares[kind]);
   const raised = (n) => [...String(n)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("");
   const three = (v) => {
     if (v >= 1e-3) return v.toPrecision(3);
@@ -75,9 +76,9 @@ function render({ model, el }) {
   const places = Array.from({ length: STEPS + 1 }, (_, t) => LEAST * (MOST / LEAST) ** (t / STEPS));
   const curve = {}, key = {}, word = {};
   KINDS.forEach((kind, i) => {
-    const mse = histograms[kind].mse, y = qy(-0.72 - 0.49 * i), x = qx(0.55);
+    const mse = squares[kind], y = qy(-0.72 - 0.49 * i), x = qx(0.55);
     curve[kind] = svgNode("path", { fill: "none", "stroke-dasharray": DASH[kind], "data-curve": kind,
-      d: `M${places.map((s) => `${qx(s).toFixed(1)} ${clamp(qy(nllPerPixel(s, mse)), -300, 900).toFixed(1)}`).join("L")}` }, inside);
+      d: `M${places.map((s) => `${qx(s).toFixed(1)} ${clamp(qy(cost(s, mse)), -300, 900).toFixed(1)}`).join("L")}` }, inside);
     key[kind] = svgNode("line", { x1: x - 26, x2: x - 3, y1: y, y2: y, "stroke-dasharray": DASH[kind] }, right.svg);
     word[kind] = svgNode("text", { x: x + 2, y: y + 4, text: NAME[kind] }, right.svg);
   });
@@ -97,35 +98,34 @@ function render({ model, el }) {
   const first = htmlNode("div", { class: "vf-buttons" }, controls);
   button(first, "Best σ", () => {
     stop();
-    stop = glide([Math.log(get("sigma"))], [Math.log(rmse(get("pixels")))], ([a], done) => {
-      model.set("sigma", done ? rmse(get("pixels")) : Math.exp(a));
+    stop = glide([Math.log(get("sigma"))], [Math.log(rmse(get("which")))], ([a], done) => {
+      model.set("sigma", done ? rmse(get("which")) : Math.exp(a));
       model.save_changes();
     });
   });
   button(first, "σ = 1: plain ½ SSE", () => put({ sigma: 1 }));
   const second = htmlNode("div", { class: "vf-buttons" }, controls);
   htmlNode("span", { text: "Only" }, second);
-  const only = [["ink", "inked pixels"], ["background", "background"]].map(([kind, text]) =>
-    [kind, button(second, text, () => put({ pixels: get("pixels") === kind ? "all" : kind }), { "aria-pressed": "false" })]);
+  const only = [["ink", "ink"], ["background", "background"]].map(([kind, text]) =>
+    [kind, button(second, text, () => put({ which: get("which") === kind ? "all" : kind }), { "aria-pressed": "false" })]);
 
   const table = htmlNode("table", { class: "vf-ledger" }, lower);
   const caption = htmlNode("caption", {}, table), body = htmlNode("tbody", {}, table), cell = {};
-  const line = (name, before, after = "") => {
+  const line = (name, before) => {
     const tr = htmlNode("tr", {}, body), th = htmlNode("th", { scope: "row", text: before }, tr), td = htmlNode("td", {}, tr);
     cell[name] = htmlNode("span", { "data-term": name }, td);
-    if (after) cell[`${name}-after`] = htmlNode("span", {}, td);
     return th;
   };
-  line("nll", "cost of a pixel, nats");
+  line("cost", "cost of a pixel, nats");
   cell.rmse = htmlNode("span", { "data-term": "rmse" }, line("best", "lowest, at σ = RMSE = "));
   line("beta", "½ SSE + β KL with β = σ² =");
-  line("weight", "MSE + w KL with w = 2σ²/D =");
-  line("kept", "data directions above σ²", "more");
+  line("mean", "MSE + w KL with w = 2σ²/D =");
+  line("kept", `data directions above σ², of ${D}`);
   const say = announcer(box);
 
   let drawn = null;
   const draw = () => {
-    const s = get("sigma"), kind = get("pixels"), D = get("dimensions"), { density, mse, n } = histograms[kind], r0 = Math.sqrt(mse);
+    const s = get("sigma"), kind = get("which"), density = histograms[kind], mse = squares[kind], r0 = Math.sqrt(mse);
     if (drawn !== kind) {
       drawn = kind;
       const step = (high - low) / density.length;
@@ -138,13 +138,13 @@ function render({ model, el }) {
       setAll(best, { x1: qx(r0), x2: qx(r0) });
       for (const [k, node] of only) node.setAttribute("aria-pressed", String(k === kind));
     }
-    caption.textContent = `${NAME[kind]} (${n.toLocaleString("en")} residuals), D = ${D.toLocaleString("en")}`;
+    caption.textContent = `what this σ says of ${NAME[kind]}`;
     bell.setAttribute("d", `M${Array.from({ length: 401 }, (_, i) => low + ((high - low) * i) / 400).map((r) => `${px(r).toFixed(1)} ${Math.min(py(normalDensity(r, 0, s)), 900).toFixed(1)}`).join("L")}`);
     const seen = s <= high ? "visible" : "hidden", height = py(normalDensity(s, 0, s));
     ends.forEach((node, i) => setAll(node, { cx: px(i ? s : -s), cy: height, visibility: seen }));
     setAll(endName, { x: clamp(px(s) + 16, LEFT, W - RIGHT - 12), y: height - 9, visibility: seen });
 
-    const nll = nllPerPixel(s, mse), lowest = nllPerPixel(r0, mse), excess = nll - lowest, x = clamp(qx(s), LEFT, W - RIGHT);
+    const nll = cost(s, mse), lowest = cost(r0, mse), excess = nll - lowest, x = clamp(qx(s), LEFT, W - RIGHT);
     setAll(dot, { cx: x, cy: Math.max(qy(nll), TOP) });
     setAll(beyond, { x: x + 10, text: nll > HIGHEST ? `↑ ${fixed(nll, 1)}` : "" });
     setAll(grip, { x: x - 24 });
@@ -153,31 +153,30 @@ function render({ model, el }) {
     slider.setAttribute("aria-valuetext", `standard deviation ${sigma}`);
     value.textContent = sigma;
 
-    const kept = keptDirections(s, eigenvalues), all = kept === eigenvalues.length;
-    cell.nll.textContent = fixed(nll, 3);
+    const kept = above(s, eigenvalues), w = weights(s, D);
+    cell.cost.textContent = fixed(nll, 3);
     cell.best.textContent = fixed(lowest, 3);
     cell.rmse.textContent = three(r0);
-    cell.beta.textContent = three(betaOf(s));
-    cell.weight.textContent = three(weightOf(s, D));
+    cell.beta.textContent = three(w.beta);
+    cell.mean.textContent = three(w.mean);
     cell.kept.textContent = String(kept);
-    cell["kept-after"].textContent = all ? " or more" : "";
     const ratio = s / r0, off = Math.abs(Math.log(ratio)), k = Math.exp(off), times = k < 10 ? k.toFixed(2) : k.toFixed(0);
-    const cost = (v) => fixed(v, v < 10 ? 2 : 0), mirror = nllPerPixel(r0 / ratio, mse) - lowest;
+    const nats = (v) => fixed(v, v < 10 ? 2 : 0), mirror = cost(r0 / ratio, mse) - lowest;
     const image = Math.round(excess * D).toLocaleString("en");
     const story = off < 0.015
       ? `At the RMSE the squared errors cost ½ nat per pixel; no other σ costs less. ${SHAPE[kind]}`
       : ratio > 1
-        ? `σ is ${times} times the RMSE: each pixel costs ${cost(excess)} nats more than it must, an image ${image}. As many times too small would cost ${cost(mirror)} nats.`
-        : `σ is ${times} times too small: each pixel costs ${cost(excess)} nats more than it must, an image ${image}. As many times too large would cost ${cost(mirror)} nats.`;
+        ? `σ is ${times} times the RMSE: each pixel costs ${nats(excess)} nats more than it must, an image ${image}. As many times too small would cost ${nats(mirror)} nats.`
+        : `σ is ${times} times too small: each pixel costs ${nats(excess)} nats more than it must, an image ${image}. As many times too large would cost ${nats(mirror)} nats.`;
     const linear = kept === 0 ? " No direction is worth its KL to a linear decoder." : "";
     message.textContent = story + linear;
     left.title.textContent = `Density of the residuals of ${NAME[kind]} from −1 to 1, on a log scale, and over it a Gaussian with standard deviation ${sigma}.`;
-    right.title.textContent = `Cost of a pixel over σ from 0.01 to 3, for all pixels, inked pixels and background: steep on the left, lowest at ${three(r0)} for ${NAME[kind]}, gentle on the right. At σ = ${sigma} it is ${fixed(nll, 2)} nats.`;
+    right.title.textContent = `Cost of a pixel over σ from 0.01 to 3, for all pixels, ink and background: steep on the left, lowest at ${three(r0)} for ${NAME[kind]}, gentle on the right. At σ = ${sigma} it is ${fixed(nll, 2)} nats.`;
     say(story + linear);
   };
-  const quiet = listen(model, ["sigma", "pixels", "dimensions"], () => draw());
+  const quiet = listen(model, ["sigma", "which"], () => draw());
   draw();
-  el.__vf = { name: "residual_sigma", nllPerPixel, betaOf, weightOf, keptDirections, sigmaAt, placeOf };
+  el.__vf = { name: "residual_sigma", cost, weights, above, sigmaAt, placeOf };
   return () => { stop(); quiet(); say.stop(); };
 }
 export default { render };
