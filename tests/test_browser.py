@@ -401,6 +401,7 @@ def residual_sigma(state, page, index):
     assert read_loss("squared", error_mean_over=784, kl_weight=weight).scale == pytest.approx(sigma)
     return {
         "cost": -law.log_prob(root),  # at a residual of the root mean square
+        "best": -torch.distributions.Normal(0.0, root).log_prob(root),
         "rmse": root,
         "beta": read_loss("squared", error_weight=0.5, kl_weight=sigma**2).scale ** 2,
         "mean": weight,

@@ -34,8 +34,8 @@ FIGURES = {
     "Reparameterize": "reparameterize",
     "CodeMap": "code_map",
     "OnePixel": "one_pixel",
-    "LatentMap": "latent_map",
     "ResidualSigma": "residual_sigma",
+    "LatentMap": "latent_map",
 }
 
 __all__ = [

@@ -41,7 +41,8 @@ class ResidualSigma(Figure):
         "spike at 0 with long tails on both sides. The Gaussian with a standard deviation of 1 is "
         "a nearly flat line across it. Right, the cost of a pixel against σ: a curve that falls "
         "steeply from the left to its smallest value at 0.108 and rises slowly to the right, where "
-        "a dot marks σ = 1."
+        "a dot marks σ = 1. Two thin curves of the same shape are lowest elsewhere: ink to the "
+        "right of it, background to the left."
     )
 
     sigma = Positive(1.0).tag(sync=True)
