@@ -73,6 +73,7 @@ from vae_tutorial.checks.reparameterization import (
     full_draws,
     logistic_path,
 )
+from vae_tutorial.checks.sheet import living_latents, published_sigma, sheet_log_prob
 from vae_tutorial.checks.space import (
     aggregate_covariance,
     information,
@@ -132,6 +133,7 @@ __all__ = [
     "landing",
     "laplace_log_rate",
     "latent_claims",
+    "living_latents",
     "log_constant",
     "log_density",
     "log_p_x",
@@ -145,10 +147,12 @@ __all__ = [
     "ppca_log_p_x",
     "ppca_posterior_mean",
     "prior_draws",
+    "published_sigma",
     "reparameterize",
     "responsibilities",
     "score_function",
     "score_wins",
+    "sheet_log_prob",
     "squared_error_of_bits",
     "stable_bce",
     "subspace_angles",
