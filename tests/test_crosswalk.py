@@ -327,13 +327,14 @@ def _link_problems(ids, here, book):
     if here.count("](") != len(LINK.findall(here)):
         found.append(f"crosswalk: {ids} has a link without an anchor")
     for words, name, ending, wanted in LINK.findall(here):
-        number = re.fullmatch(r"(exercise )?(\d+)\.(\d+)", words)
+        number = re.fullmatch(r"(exercise )?(\d+)([a-z]?)\.(\d+)", words)
         chapter = name[:2] in CHAPTERS
         start = wanted
         if number and number[1]:
-            start = f"exercise-{int(number[2]):02d}{number[3]}--"
+            in_title = number[2] if number[3] else f"{int(number[2]):02d}"
+            start = f"exercise-{in_title}{number[3]}{number[4]}--"
         elif number:
-            start = f"{number[2]}{number[3]}--"
+            start = f"{number[2]}{number[3]}{number[4]}--"
         if chapter != bool(number) or not wanted.startswith(start):
             found.append(f"crosswalk: {ids} says {words} and leads to {name}#{wanted}")
         elif (ending == "ipynb") != chapter:

@@ -234,7 +234,7 @@ def test_every_page_is_in_the_contents():
 def test_readme_lists_every_chapter_with_its_title():
     for name, path in chapters().items():
         first = "".join(json.loads(path.read_text(encoding="utf8"))["cells"][0]["source"])
-        title = re.sub(r"^# (?:\d+\s*[·:.]?\s*)?", "", first.splitlines()[0])
+        title = re.sub(r"^# (?:\d+[a-z]?\s*[·:.]?\s*)?", "", first.splitlines()[0])
         assert re.search(rf"\| {re.escape(title)} \| \[{name}\]\(", README), (name, title)
 
 

@@ -189,6 +189,9 @@ BUGS = [
     Bug("calibrate-sum", "σ² summed over the entries", T, "variance = variance.mean()", "variance = variance.sum()", T),
     Bug("calibrate-mu", "σ from reconstructions at z = μ", T, "z = model.encode(part).rsample(generator=generator)", "z = model.encode(part).loc", T),
     Bug("set-floor", "the floor added twice", "models", "(sigma - self.min_sigma).log()", "sigma.log()", "models"),
+    Bug("sheet-root", "sin(z_u) for sin(√2 z_u)", X, "torch.sin(math.sqrt(2) * z_u)", "torch.sin(z_u)", "sheet"),
+    Bug("sheet-pull", "the prior's pull forgotten", X, "z_u = u[:, None] / variance +", "z_u = u[:, None] +", "sheet"),
+    Bug("sheet-across", "the direction across forgotten", X, "(u.square() + v.square()) / variance", "u.square() / variance", "sheet"),
 ]  # fmt: skip
 
 
