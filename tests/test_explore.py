@@ -40,6 +40,8 @@ WHERE = {  # chapters that must hold a figure
     "05_": "gradient_noise",
     "06_": "reparameterize",
     "07_": "draw_digit",
+    "08_": "one_pixel",
+    "09_": "residual_sigma",
     "10_": "latent_map",
 }
 LIMIT = 450_000  # of a figure's whole HTML

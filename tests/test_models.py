@@ -255,6 +255,10 @@ def test_bad_arguments_are_named():
         mlp([784, 0])
     with pytest.raises(ValueError, match=r"need sigma > min_sigma > 0, got 0.0001 and 0.001"):
         GaussianDecoder(2, [5], 6, sigma=1e-4)
+    with pytest.raises(ValueError, match=r"need sigma > min_sigma > 0, got 1\.0 and 0"):
+        GaussianDecoder(2, [5], 6, min_sigma=0.0)
+    with pytest.raises(ValueError, match=r"must be \(\*batch, 6\), got \(2, 4, 5\)$"):
+        encoder(torch.zeros(2, 4, 5))  # no images of six pixels: nothing to flatten
 
 
 def test_unknown_options_are_named(reader_errors):
