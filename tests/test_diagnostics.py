@@ -91,6 +91,7 @@ def test_active_units_counts_the_dimensions_that_vary():
         layer.weight[0, 0] = 1.0  # μ_1 = x_1, μ_2 = μ_3 = 0, all σ = 1
     x = torch.rand(500, 6, generator=seeded(1))
     units = active_units(vae, x)
+    assert not units.kl.requires_grad
     assert units.active.tolist() == [True, False, False]
     assert units.variance[0].item() == pytest.approx(x[:, 0].var().item(), rel=1e-5)
     assert units.kl[0].item() == pytest.approx(0.5 * x[:, 0].square().mean().item(), rel=1e-4)

@@ -600,3 +600,21 @@ def test_a_search_that_leaves_the_range_of_the_density_says_that_it_was_on_its_w
     """The density ends at 5. The start is well inside; the search runs into the end."""
     with pytest.raises(ValueError, match=r"no minimum was reached from the start: on the way "):
         fit_reverse_kl(lambda z: (10 * z + (5 - z).log()).sum(-1), gaussian(0.0, 0.1))
+
+
+@pytest.mark.parametrize("peak", [-2.0, 2.0])
+def test_a_density_that_goes_on_beyond_either_end_is_refused(peak):
+    """exp(z) or exp(−z): negligible at one end of the grid, highest at the other."""
+    with pytest.raises(ValueError, match="at its edge the density is 1"):
+        on_grid(lambda z: 20 * peak * z[:, 0], [(-2.0, 2.0)], points=101)
+
+
+def test_an_infinite_density_is_refused():
+    """+∞ somewhere is no density; −∞, a zero of the density, is fine."""
+
+    def with_middle(value):
+        return lambda z: torch.where(z[:, 0].abs() < 0.1, value, -(z[:, 0] ** 2))
+
+    with pytest.raises(ValueError, match="must not be NaN or"):
+        on_grid(with_middle(math.inf), [(-8.0, 8.0)])
+    assert on_grid(with_middle(-math.inf), [(-8.0, 8.0)]).log_normalizer < 0.6

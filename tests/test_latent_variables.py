@@ -281,6 +281,7 @@ def test_what_is_no_mixture_is_refused(reader_errors):
     cases = {
         "GaussianMixture(w, m, c[:, :2])": "weights must be (K,), means (K, D)",
         "GaussianMixture(w, m[0], c)": "weights must be (K,), means (K, D)",
+        "GaussianMixture(w, m[None], c)": "weights must be (K,), means (K, D)",
         "GaussianMixture(w[:1], m, c)": "weights must be (K,), means (K, D)",
         "GaussianMixture(2 * w, m, c)": "weights must be positive with sum 1, got [1.0, 1.0]",
         "GaussianMixture(torch.tensor([1.5, -0.5]), m, c)": "weights must be positive",
