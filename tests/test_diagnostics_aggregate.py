@@ -415,3 +415,10 @@ def test_errors_speak_to_readers(reader_errors):
     for error, words in zip(found, cases.values(), strict=True):
         assert error.startswith("ValueError")
         assert words in error
+
+
+def test_a_graph_with_fewer_nodes_than_neighbours_is_complete():
+    q = AggregatePosterior(torch.zeros(1, 2), torch.ones(1, 2))
+    options = {"typical": -9.0, "nodes": 1, "neighbours": 1000, "steps": 1}
+    path = density_path(q, torch.zeros(2), torch.ones(2), **options, generator=seeded(0))
+    assert path.shape == (33, 2)

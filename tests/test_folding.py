@@ -301,3 +301,15 @@ def test_widths_are_checked_before_the_network_is_asked():
 def test_a_model_without_parameters_has_a_prior():
     model = VAE(nn.Identity(), nn.Identity(), data_dim=D, latent_dim=d)
     assert model.prior.loc.tolist() == [0, 0]
+
+
+def test_every_distribution_of_the_package_is_a_value():
+    """Frozen: its fields cannot be changed, and `unfold` knows it as one of the package's own."""
+    import dataclasses
+
+    from vae_tutorial import distributions
+
+    laws = [law for law in vars(distributions).values() if dataclasses.is_dataclass(law)]
+    assert len(laws) >= 12
+    for law in laws:
+        assert law.__dataclass_params__.frozen, law.__name__

@@ -682,3 +682,9 @@ def test_a_coin_by_inverse_cdf_has_no_slope():
     moved = (u < 0.3 + 0.01).double().mean()
     assert (moved - heads).item() == pytest.approx(0.01, abs=0.003)
     assert torch.equal(u < 0.3, u < 0.3 + 1e-12)
+
+
+def test_a_full_covariance_needs_an_event_dimension(reader_errors):
+    start = "import torch; from vae_tutorial.reparameterization import CholeskyNormal; "
+    (error,) = reader_errors([start + "CholeskyNormal(torch.tensor(0.0), torch.tensor(1.0))"])
+    assert error == "ValueError: scale_tril must be () for loc (), got ()"
