@@ -343,3 +343,19 @@ def test_one_epoch_of_batches_of_one_is_allowed():
     model = Autoencoder(4, [], 1, generator=torch.Generator().manual_seed(1))
     losses = fit_autoencoder(model, x, epochs=1, batch_size=1, generator=torch.Generator())
     assert len(losses) == 1
+
+
+def test_the_step_size_ends_at_zero_with_a_smaller_last_batch(monkeypatch):
+    """Ten examples in batches of four are three steps: the schedule is as long as the run."""
+    schedules = []
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR
+
+    def noted(*args):
+        schedules.append(cosine(*args))
+        return schedules[-1]
+
+    monkeypatch.setattr(torch.optim.lr_scheduler, "CosineAnnealingLR", noted)
+    model = Autoencoder(4, [3], 1, generator=torch.Generator().manual_seed(0))
+    fit_autoencoder(model, torch.rand(10, 4), epochs=2, batch_size=4, show_progress=False)
+    assert schedules[0].T_max == 6
+    assert schedules[0].get_last_lr()[0] == pytest.approx(0, abs=1e-12)

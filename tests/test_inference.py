@@ -618,3 +618,11 @@ def test_an_infinite_density_is_refused():
     with pytest.raises(ValueError, match="must not be NaN or"):
         on_grid(with_middle(math.inf), [(-8.0, 8.0)])
     assert on_grid(with_middle(-math.inf), [(-8.0, 8.0)]).log_normalizer < 0.6
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_the_objective_at_the_target_is_minus_its_log_normalizer(d):
+    """KL(q‖p) = 0 for q = p: what is left of an unnormalized target is −log Z = −d/2 log 2π."""
+    zero = torch.zeros(d, dtype=torch.float64)
+    value = reverse_kl_objective(lambda z: -z.square().sum(-1) / 2, zero, zero)
+    assert value.item() == pytest.approx(-d / 2 * math.log(2 * math.pi))
