@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -438,6 +439,29 @@ def _scale_error(scale: Tensor) -> ValueError:
         f"scale must be positive, got min {in_full(scale.min())}: it is a standard deviation, "
         "not a logarithm"
     )
+
+
+def _check_scale(p: Any) -> None:
+    """For laws with `loc` and `scale`: shapes that agree, positive scales, no NaN.
+
+    Then the scale has the shape of loc. (A `Normal` may have a scale of 0, and checks itself.)
+    """
+    try:
+        shape = torch.broadcast_shapes(p.loc.shape, p.scale.shape)
+    except RuntimeError:
+        shape = None
+    if p.loc.ndim == 0 or shape != p.loc.shape:
+        raise ValueError(
+            "loc and scale must agree, with the event as last dimension: got loc "
+            f"{tuple(p.loc.shape)} and scale {tuple(p.scale.shape)}"
+        )
+    if p.scale.numel() and not p.scale.detach().min().item() >= 0:
+        raise _scale_error(p.scale)
+    if p.scale.numel() and (p.scale == 0).any():
+        raise UndefinedDensityError("scale must be positive, got 0: bound it from below")
+    if _any_nan(p.loc):
+        raise UndefinedDensityError(f"loc must not be NaN, got {_nans(p.loc)}")
+    object.__setattr__(p, "scale", p.scale.expand_as(p.loc))
 
 
 def _any_nan(values: Tensor) -> bool:

@@ -16,8 +16,8 @@ from vae_tutorial.distributions.basic import (
     LOG_2PI,
     UndefinedDensityError,
     _any_nan,
+    _check_scale,
     _nans,
-    _scale_error,
     _undefined,
     check_event,
     check_generator,
@@ -256,23 +256,3 @@ class LowRankNormal:
         common = torch.randn(strengths, generator=generator, **like)
         own = torch.randn(shape, generator=generator, **like)
         return loc + (factor @ common)[..., 0] + self.scale.detach() * own
-
-
-def _check_scale(p: Laplace | LowRankNormal) -> None:
-    """Shapes that agree, positive scales, no NaN; then the scale in the shape of loc."""
-    try:
-        shape = torch.broadcast_shapes(p.loc.shape, p.scale.shape)
-    except RuntimeError:
-        shape = None
-    if p.loc.ndim == 0 or shape != p.loc.shape:
-        raise ValueError(
-            "loc and scale must agree, with the event as last dimension: got loc "
-            f"{tuple(p.loc.shape)} and scale {tuple(p.scale.shape)}"
-        )
-    if p.scale.numel() and not p.scale.detach().min().item() >= 0:
-        raise _scale_error(p.scale)
-    if p.scale.numel() and (p.scale == 0).any():
-        raise UndefinedDensityError("scale must be positive, got 0: bound it from below")
-    if _any_nan(p.loc):
-        raise UndefinedDensityError(f"loc must not be NaN, got {_nans(p.loc)}")
-    object.__setattr__(p, "scale", p.scale.expand_as(p.loc))

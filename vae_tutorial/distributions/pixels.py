@@ -16,9 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vae_tutorial.distributions.basic import (
-    UndefinedDensityError,
     _any_nan,
-    _scale_error,
+    _check_scale,
     _undefined,
     check_event,
     check_generator,
@@ -260,22 +259,7 @@ class DiscretizedLogistic:
 
     def __post_init__(self) -> None:
         check_levels(self.levels)
-        try:
-            shape = torch.broadcast_shapes(self.loc.shape, self.scale.shape)
-        except RuntimeError:
-            shape = None
-        if self.loc.ndim == 0 or shape != self.loc.shape:
-            raise ValueError(
-                "loc and scale must agree, with the event as last dimension: got loc "
-                f"{tuple(self.loc.shape)} and scale {tuple(self.scale.shape)}"
-            )
-        if self.scale.numel() and not self.scale.detach().min().item() >= 0:
-            raise _scale_error(self.scale)
-        if self.scale.numel() and (self.scale == 0).any():
-            raise UndefinedDensityError("scale must be positive, got 0: bound it from below")
-        if _any_nan(self.loc):
-            raise UndefinedDensityError("loc must not be NaN")
-        object.__setattr__(self, "scale", self.scale.expand(self.loc.shape))
+        _check_scale(self)
 
     @property
     def mean(self) -> Tensor:
