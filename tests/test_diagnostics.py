@@ -166,7 +166,9 @@ def test_no_constant_image_is_cheaper_than_the_mean():
 def test_a_pixel_that_is_never_inked_costs_the_clip():
     black, white = torch.zeros(3, 1), torch.ones(1, 1)
     assert constant_image_cost(black, white, clip=1e-3).item() == pytest.approx(math.log(1e3))
-    assert constant_image_cost(white, black, clip=1e-3).item() == pytest.approx(math.log(1e3), 1e-4)
+    assert constant_image_cost(white, black[:1], clip=1e-3).item() == pytest.approx(
+        math.log(1e3), 1e-4
+    )
     with pytest.raises(ValueError, match="train must hold at least one image"):
         constant_image_cost(black[:0], white)
     for clip in (0.0, 0.5, math.nan):
