@@ -300,14 +300,15 @@ def _stratified_split(labels: np.ndarray, *, n_test: int, seed: int) -> tuple[Te
 
 
 def _stand_in() -> ImageData:
-    """The digits scaled up to MNIST's shape: bilinear to 20×20, in a frame of 28×28."""
+    """The digits in MNIST's shape and levels: bilinear to 20×20, framed, rounded to 256 levels."""
     digits = load_digits()
 
     def scale_up(images: Tensor) -> Tensor:  # (N, 64) -> (N, 784)
         grid = torch.nn.functional.interpolate(
             images.view(-1, 1, 8, 8), size=(20, 20), mode="bilinear", align_corners=False
         )
-        return torch.nn.functional.pad(grid, (4, 4, 4, 4)).flatten(1).clamp(0, 1)
+        framed = torch.nn.functional.pad(grid, (4, 4, 4, 4)).flatten(1).clamp(0, 1)
+        return (255 * framed).round() / 255
 
     return replace(
         digits,
