@@ -308,24 +308,25 @@ kl_weight_of_sigma = Exercise(
 # ------------------------------------------------------------------ which σ is in this loss
 wild_sigma = Number(
     "wild_sigma",
-    1.239,
+    2.479,
     0.006,
     [
-        Slip(1.536, "that is σ²: take its root", 0.006),
-        Slip(1.753, "a ½ is missing: −log p has 1/(2σ²) before the sum of squares", 0.006),
-        Slip(3.072, "that is w D, which is 2σ²: divide by 2 and take the root", 0.006),
+        Slip(6.144, "that is σ²: take its root", 0.006),
+        Slip(3.505, "a ½ is missing: −log p has 1/(2σ²) before the sum of squares", 0.006),
+        Slip(12.288, "that is w D, which is 2σ²: divide by 2 and take the root", 0.006),
+        Slip(1.239, "that is the σ of 9.4, for 64 × 64 × 3: D is four times that here", 0.006),
         Slip(0.0158, "that is √w: the mean over D entries is forgotten", 0.0003),
         Slip(0.0112, "that is √(w/2), for a sum: here the error is a mean over D", 0.0003),
         Slip(0.00025, "that is w itself: compare with 1/(2σ²) before the sum", 1e-5),
         Slip(0.000125, "that is w/2, σ² for a sum: here the error is a mean over D", 1e-5),
-        Slip(0.768, "that is w D/4: σ² is w D/2, and σ its root", 0.006),
-        Slip(0.876, "that is √(w D)/2: σ² is w D/2, so the 2 stands under the root", 0.004),
-        Slip(0.651, "that is 1/σ²: divide the loss by w, not by the factor of the error", 0.004),
-        Slip(0.807, "that is 1/σ: divide the loss by w, not by the factor of the error", 0.004),
-        Slip(78.38, "the weight is forgotten: √(D/2) is σ for w = 1", 0.1),
+        Slip(3.072, "that is w D/4: σ² is w D/2, and σ its root", 0.006),
+        Slip(1.7527, "that is √(w D)/2: σ² is w D/2, so the 2 stands under the root", 0.004),
+        Slip(0.1628, "that is 1/σ²: divide the loss by w, not by the factor of the error", 0.001),
+        Slip(0.4034, "that is 1/σ: divide the loss by w, not by the factor of the error", 0.001),
+        Slip(156.77, "the weight is forgotten: √(D/2) is σ for w = 1", 0.1),
     ],
     nudge="divide the loss by w: the factor of the sum of squares, 1/(w D), is 1/(2σ²)",
-    success="σ² = w D/2 = 1.536, σ = 1.24: wider than the whole range of pixels in [0, 1]",
+    success="σ² = w D/2 = 6.144, σ = 2.48: the same weight as in 9.4, and twice its σ",
 )
 
 

@@ -42,6 +42,7 @@ def _wrong(
     inner=torch.logsumexp,
     weight=lambda t: -0.5 * t.square() - _HALF_LOG_2PI + math.log(_STEP),
     noise=lambda s: s,
+    width_of_z=lambda s: s / math.sqrt(1 + s**2),
 ):
     """The right computation with one part replaced."""
 
@@ -50,7 +51,7 @@ def _wrong(
         u, v = ((x[:, 0] + sign * x[:, 1]).double() / math.sqrt(2) for sign in (1, -1))
         variance = 1 + s**2
         m = u / variance if shrink else u
-        tau = s / math.sqrt(variance) if spread else 0.0
+        tau = width_of_z(s) if spread else 0.0
         z = m[:, None] + tau * _T
         width = noise(s)
         each = -0.5 * ((x[:, 2:].double() - torch.sin(frequency * z)) / width).square()
@@ -96,6 +97,14 @@ sheet_log_prob = Exercise(
             _wrong(shrink=False),
         ),
         Mistake(
+            "σ²/(1 + σ²) is the variance of z_u given u: its root is the standard deviation",
+            _wrong(width_of_z=lambda s: s**2 / (1 + s**2)),
+        ),
+        Mistake(
+            "the standard deviation of z_u given u is σ/√(1 + σ²): a root is missing below",
+            _wrong(width_of_z=lambda s: s / (1 + s**2)),
+        ),
+        Mistake(
             "the integral is left out: sin at the mean of z_u is not the average over z_u",
             _wrong(spread=False),
         ),
@@ -138,7 +147,11 @@ living_latents = Number(
         Slip(5, "x has five coordinates, but all five follow from the same two numbers", 0),
         Slip(3, "x has more coordinates now, but still only two numbers decide where it lies", 0),
         Slip(1, "one number cannot say where on a surface a point lies", 0),
-        Slip(0, "then every x would look the same to the decoder: λ₁ is 1.4, well above σ²", 0),
+        Slip(
+            0,
+            "then the decoder would draw the same point for every x: compare with section 9b.4",
+            0,
+        ),
     ],
     nudge="how many numbers does it take to say where on the sheet a point lies?",
     success="two: a surface has two dimensions, however it is bent, and the KL of the others is 0",
@@ -149,19 +162,21 @@ living_latents = Number(
 published_sigma = Number(
     "published_sigma",
     0.0707,
-    0.0005,
+    0.001,  # 0.07 is right, too
     [
         Slip(0.1, "that is what the right loss learns: here a ½ is missing", 0.001),
         Slip(0.005, "that is σ², the variance: take its root", 0.0002),
-        Slip(0.01, "that is e²: take half of it, then the root", 0.0003),
-        Slip(0.05, "half of e: it is the variance that is halved", 0.0006),
+        Slip(0.01, "that is r²: take half of it, then the root", 0.0003),
+        Slip(0.05, "half of r: it is the variance that is halved", 0.0006),
         Slip(
             0.1414,
             "the wrong way round: the ½ is missing before log σ², so σ comes out small",
             0.001,
         ),
+        Slip(-5.298, "that is s = log σ²: half of it is log σ, then the exponential", 0.01),
+        Slip(-2.649, "that is log σ: take the exponential", 0.01),
         Slip(-4.605, "that is log σ²: take half of it and the exponential", 0.01),
     ],
-    nudge="s + e²/(2eˢ) is smallest at eˢ = e²/2, and σ is the root of eˢ",
+    nudge="set the slope in s to zero: 1 = r²/(2eˢ), and s is log σ²",
     success="σ = 0.1/√2 = 0.0707, as long as the residuals stay where they are; they do not",
 )

@@ -201,8 +201,8 @@ information = Exercise(
             ),
         ),
         Mistake(
-            "right where the densities are moderate: for codes far apart exp underflows and the "
-            "logarithm is −∞. Use logsumexp",
+            "right where the densities are moderate: for codes far apart exp underflows, and the "
+            "logarithm is that of 0 or of what you added to it. Use logsumexp",
             lambda mu, sigma, z: (
                 _log_table(mu, sigma, z).diagonal() - _log_table(mu, sigma, z).exp().mean(1).log()
             ),
@@ -210,6 +210,14 @@ information = Exercise(
         Mistake(
             "sigma is read as a variance: it is a standard deviation",
             lambda mu, sigma, z: _information(mu, sigma.sqrt(), z),
+        ),
+        Mistake(
+            "the latents are not summed: log q of a code is the sum of its d logarithms",
+            lambda mu, sigma, z: (
+                torch.distributions.Normal(mu, sigma).log_prob(z)
+                - torch.distributions.Normal(mu, sigma).log_prob(z[:, None]).logsumexp(1)
+                + math.log(len(z))
+            ),
         ),
         Mistake(
             "this is one number: one value for each image is asked for",
@@ -270,6 +278,11 @@ aggregate_covariance = Exercise(
         Mistake(
             "these are the variances alone: the covariances between dimensions belong to it",
             lambda mu, sigma: _between(mu).diagonal() + sigma.square().mean(0),
+        ),
+        Mistake(
+            "the spread within lies on every entry: each q has independent dimensions, so it "
+            "belongs on the diagonal alone",
+            lambda mu, sigma: _between(mu) + sigma.square().mean(0),
         ),
         Mistake(
             "the off-diagonal entries are missing: codes of different dimensions are correlated",
