@@ -117,7 +117,7 @@ class TwoViews(nn.Module):
             generator=generator,
         )
 
-    def laws(self, v1: Float[Tensor, "B D1"], v2: Float[Tensor, "B D2"]) -> tuple[Normal, Normal]:
+    def laws(self, v1: Float[Tensor, "B D1"], v2: Float[Tensor, "N D2"]) -> tuple[Normal, Normal]:
         """q and r of the bound, `(B, d)` each.
 
         Raises:
@@ -181,6 +181,9 @@ class TwoViews(nn.Module):
         self, v1: Float[Tensor, "B D1"], n: int, *, generator: torch.Generator | None = None
     ) -> Float[Tensor, "n B D2"]:
         """Draw v̂₂ ~ ∫ r(z|v₁) p(v₂|z) dz: both dice are rolled. A gradient reaches the networks.
+
+        The variance of a draw is the sum of both (eq-predictive-variance). A later stage that
+        averages its probabilities over draws integrates v₂ out (eq-average-over-views).
 
         Equation: eq-def-predictive.
 
@@ -257,7 +260,7 @@ class TwoViews(nn.Module):
 
 
 def coverage(
-    draws: Float[Tensor, "S *event"], value: Float[Tensor, "*event"], level: float = 0.9
+    draws: Float[Tensor, "S *event"], value: Float[Tensor, "*value"], level: float = 0.9
 ) -> float:
     """Share of the values that lie in the central interval of their own draws.
 
@@ -387,6 +390,10 @@ class LinearPair:
 
     def bottleneck_bound(self, v2: Float[Tensor, "B D2"], q: Normal) -> Float[Tensor, "B"]:
         """E_q[log p(v₂|z)] − KL(q‖p(z)) in closed form, nats, `(B,)`: at most log p(v₂).
+
+        On average over v₁ and v₂ it cannot exceed minus the entropy of v₂, whatever is learned
+        (eq-bottleneck-ceiling); without its KL it is a bound on the predictive of q
+        (eq-bottleneck-jensen).
 
         Equation: eq-def-bottleneck-objective.
 
