@@ -143,9 +143,9 @@ def test_the_first_objective_lies_below_both_quantities():
 def test_the_expected_log_likelihood_by_quadrature():
     pair = linear_pair(torch.float64)
     q = td.MultivariateNormal(torch.tensor([[0.3]]).double(), torch.tensor([[0.49]]).double())
-    nodes, weights = np.polynomial.hermite_e.hermegauss(20)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
     z = 0.3 + 0.7 * torch.tensor(nodes)[:, None, None]
-    each = pair.second.decode(z).log_prob(torch.ones(1, 1).double())  # (20, 1)
+    each = pair.second.decode(z).log_prob(torch.ones(1, 1).double())  # (80, 1)
     weights = torch.tensor(weights / weights.sum())
     expected = (weights[:, None] * each).sum(0)
     torch.testing.assert_close(pair.expected_log_likelihood(torch.ones(1, 1).double(), q), expected)
@@ -321,8 +321,6 @@ def test_a_given_prior_has_a_row_for_each_example():
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match=r"objective must be one of .* got 'cvae'"):
-        network("cvae")
     with pytest.raises(ValueError, match=r"dims must be two positive numbers.* got \(3,\)"):
         TwoViews((3,), [5], 2, objective="alone")
     net = network("conditional")
@@ -337,6 +335,61 @@ def test_bad_input_is_refused():
     for bad in ({"samples": 0}, {"chunk": 0}):
         with pytest.raises(ValueError, match=f"{next(iter(bad))} must be"):
             net.log_predictive(V1, V2, **bad)
+
+
+def test_an_unknown_objective_is_refused(reader):
+    """As a reader runs it: here the types of arguments are checked before."""
+    done = reader(
+        "from vae_tutorial.conditional import TwoViews;TwoViews((3, 4), [5], 2, objective='cvae')"
+    )
+    assert done.stderr.splitlines()[-1] == (
+        "ValueError: objective must be one of ('alone', 'bottleneck', 'conditional', "
+        "'stochastic'), got 'cvae'"
+    )
+
+
+def test_every_spread_of_the_mean_costs():
+    """eq-gsnn-spread: E(v₂ − m)² = (v₂ − E m)² + Var m, so that the best z has no spread."""
+    net = network("stochastic", scale="fixed", sigma=0.5)
+    with torch.no_grad():
+        z = net.latent(V1).sample(200_000, generator=seeded(1))
+        p = net.decode(z)
+        each = p.log_prob(V2).mean(0)
+        centre = p.mean.mean(0)
+        steady = td.Independent(td.Normal(centre, 0.5), 1).log_prob(V2)
+        cost = p.mean.var(0).sum(-1) / (2 * 0.25)
+    torch.testing.assert_close(each, steady - cost, atol=2e-3, rtol=0)
+
+
+# ------------------------------------------------------------------------------ a later stage
+def a_table():
+    """p(v₁, v₂, y) on 3 × 4 × 2 values."""
+    table = torch.rand(3, 4, 2, generator=seeded(4), dtype=torch.float64)
+    return table / table.sum()
+
+
+def test_probabilities_are_averaged_over_views():
+    """eq-average-over-views"""
+    table = a_table()
+    given = table / table.sum(2, keepdim=True)  # p(y|v₁, v₂)
+    weights = table.sum(2) / table.sum((1, 2))[:, None]  # p(v₂|v₁)
+    average = (weights[:, :, None] * given).sum(1)
+    torch.testing.assert_close(average, table.sum(1) / table.sum((1, 2))[:, None])
+
+
+def test_a_guess_of_v2_brings_no_information():
+    """eq-no-new-information: I(y; v₁, v̂₂) = I(y; v₁), although I(y; v₁, v₂) is larger."""
+    table = a_table()
+    weights = table.sum(2) / table.sum((1, 2))[:, None]
+    guessed = table.sum(1)[:, None] * weights[:, :, None]  # p(v₁, y) p(v̂₂|v₁)
+
+    def information(joint):  # of its last axis with all others
+        joint = joint.reshape(-1, 2)
+        return (joint * (joint / (joint.sum(1, keepdim=True) * joint.sum(0))).log()).sum()
+
+    alone = information(table.sum(1))
+    torch.testing.assert_close(information(guessed), alone)
+    assert information(table) > alone + 0.01
 
 
 # ------------------------------------------------------------------------------ coverage

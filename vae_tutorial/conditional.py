@@ -183,7 +183,8 @@ class TwoViews(nn.Module):
         """Draw v̂₂ ~ ∫ r(z|v₁) p(v₂|z) dz: both dice are rolled. A gradient reaches the networks.
 
         The variance of a draw is the sum of both (eq-predictive-variance). A later stage that
-        averages its probabilities over draws integrates v₂ out (eq-average-over-views).
+        averages its probabilities over draws integrates v₂ out (eq-average-over-views); it learns
+        nothing that v₁ does not say (eq-no-new-information).
 
         Equation: eq-def-predictive.
 
@@ -430,6 +431,8 @@ class LinearPair:
         self, v1: Float[Tensor, "B D1"], v2: Float[Tensor, "B D2"]
     ) -> Float[Tensor, "B"]:
         """E[log p(v₂|z)] over p(z|v₁) in closed form, nats, `(B,)`: at most log p(v₂|v₁).
+
+        Any spread of z lowers it (eq-gsnn-spread).
 
         Equation: eq-gsnn.
 
