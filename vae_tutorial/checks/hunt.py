@@ -216,10 +216,9 @@ def _probe_reductions(stage: Callable) -> str:
 
 def _probe_activation(stage: Callable) -> str:
     made = _made(stage, 3, 4, 5, 2)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            if parameter.ndim == 1:
-                parameter.zero_()  # no biases: then a tanh network is odd
+    for parameter in made.parameters():
+        if parameter.ndim == 1:
+            parameter.zero_()  # no biases: then a tanh network is odd
     grows, skewed = [], []
     for name, net, width in (("encode", made.encode, 3), ("decode", made.decode, 2)):
         x = torch.randn(20, width, generator=torch.Generator().manual_seed(1))
@@ -304,7 +303,7 @@ class Hunt(Check):
         """For each of the nine a hint, or an empty text where it is mended."""
         found = {}
         for about, probe in BUGS:
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
                 torch.default_generator.manual_seed(0)
                 try:
                     found[about] = probe(stage)
