@@ -59,7 +59,7 @@ def label_problems(root):
 LAYERS = [
     {"distributions", "data", "claims"},
     {"exact", "dictionary", "inference", "objectives", "gradients", "reparameterization"},
-    {"models", "decoders", "inputs", "training", "diagnostics", "autoencoders"},
+    {"models", "decoders", "inputs", "training", "diagnostics", "autoencoders", "conditional"},
     {"checkpoints"},
     {"plotting", "explore", "checks"},
 ]

@@ -17,6 +17,11 @@ from vae_tutorial.checks.autoencoders import (
     wiener_error,
 )
 from vae_tutorial.checks.base import Check, Draw, Exercise, Mistake, Result
+from vae_tutorial.checks.conditional import (
+    conditional_bound,
+    first_objective,
+    interval_coverage,
+)
 from vae_tutorial.checks.elbo import (
     derivation_order,
     elbo_closed_form,
@@ -41,6 +46,7 @@ from vae_tutorial.checks.gradients import (
     score_function,
     score_wins,
 )
+from vae_tutorial.checks.hunt import bug_hunt
 from vae_tutorial.checks.inference import (
     inference_slips,
     kl_full_covariance,
@@ -105,8 +111,10 @@ __all__ = [
     "autoencoder_slips",
     "bits_per_dimension",
     "bounded_sigma",
+    "bug_hunt",
     "cholesky_head",
     "cholesky_kl",
+    "conditional_bound",
     "derivation_order",
     "discrete_bits",
     "discretized_logistic",
@@ -116,6 +124,7 @@ __all__ = [
     "evaluation_loss",
     "exact_slope",
     "exponential_path",
+    "first_objective",
     "four_errors",
     "full_draws",
     "gaussian_nll",
@@ -126,6 +135,7 @@ __all__ = [
     "information",
     "initial_loss",
     "interpolation",
+    "interval_coverage",
     "intractable",
     "kl_full_covariance",
     "kl_standard_normal",
