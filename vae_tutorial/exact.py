@@ -227,6 +227,84 @@ def ppca_maximum_likelihood(x: Float[Tensor, "N D"], d: int) -> LinearGaussian:
     return LinearGaussian((vectors[:, -d:] * scales).flip(1), bias, float(variance.sqrt()))
 
 
+def ppca_fixed_noise(x: Float[Tensor, "N D"], d: int, sigma: float) -> LinearGaussian:
+    """The maximum-likelihood linear model of the data for a *given* σ: what a linear VAE becomes.
+
+    W = U_d max(Λ_d − σ² I, 0)^½: a principal direction with λ_j ≤ σ² gets the weight 0.
+
+    Equation: eq-linear-collapse.
+
+    Args:
+        x: data, `(N, D)`.
+        d: dimension of z, 1 ≤ d ≤ D.
+        sigma: σ, standard deviation of the decoder.
+
+    Raises:
+        ValueError: if d is not between 1 and D, x is not a matrix with two rows or more, or sigma
+            is not positive and finite.
+
+    Source: Tipping and Bishop (1999), equation 7, with σ² held fixed.
+
+    >>> x = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    >>> ppca_fixed_noise(x, 2, 10.0).weight.abs().max()          # all variances below 100
+    tensor(0.)
+    """
+    if x.ndim != 2 or len(x) < 2:
+        raise ValueError(f"x must be (N, D) with N ≥ 2, got {tuple(x.shape)}")
+    if not 1 <= d <= x.shape[1]:
+        raise ValueError(f"d must lie between 1 and D = {x.shape[1]}, got {d}")
+    if not 0 < sigma < math.inf:
+        raise ValueError(f"sigma must be positive and finite, got {sigma}")
+    bias = x.mean(0)
+    eigenvalues, vectors = torch.linalg.eigh((x - bias).T @ (x - bias) / len(x))  # ascending
+    scales = (eigenvalues[-d:] - sigma**2).clamp_min(0).sqrt()
+    return LinearGaussian((vectors[:, -d:] * scales).flip(1), bias, float(sigma))
+
+
+def linear_rate_distortion(
+    eigenvalues: Float[Tensor, "D"], sigma: float, beta: float = 1.0, *, d: int | None = None
+) -> tuple[float, float]:
+    """Rate and distortion of the best linear VAE, in closed form.
+
+    R = ½ Σ_{j ≤ d} max(0, log λ_j/θ),  D = Σ_j D_j/(2σ²) + (D/2) log 2πσ²,  θ = βσ²,
+    where D_j = min(λ_j, θ) for the first d directions, and λ_j for the others.
+
+    Equation: eq-linear-rate-distortion.
+
+    Args:
+        eigenvalues: variances λ of the data along the principal directions, `(D,)`, in any order.
+        sigma: σ of the decoder.
+        beta: factor of the KL.
+        d: latent dimensions; None for as many as there are directions.
+
+    Returns:
+        R and D = −reconstruction, nats.
+
+    Raises:
+        ValueError: if a number is out of range or an eigenvalue is negative.
+
+    Source: the rate–distortion function of a Gaussian source, "reverse water-filling".
+
+    >>> linear_rate_distortion(torch.tensor([math.e**2, 0.5]), 1.0)[0]
+    1.0
+    """
+    for name, value in (("sigma", sigma), ("beta", beta)):
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive and finite, got {value}")
+    if not bool((eigenvalues >= 0).all()):
+        raise ValueError(f"eigenvalues must not be negative, got {float(eigenvalues.min())}")
+    d = len(eigenvalues) if d is None else d
+    if not 1 <= d <= len(eigenvalues):
+        raise ValueError(f"d must lie between 1 and {len(eigenvalues)}, got {d}")
+    ordered = eigenvalues.double().sort(descending=True).values
+    level = beta * sigma**2
+    kept = ordered[:d][ordered[:d] > level]
+    rate = 0.5 * (kept / level).log().sum()
+    error = level * len(kept) + ordered[len(kept) :].sum()
+    constant = 0.5 * len(ordered) * (LOG_2PI + 2 * math.log(sigma))
+    return float(rate), float(0.5 * error / sigma**2 + constant)
+
+
 def em_step(model: LinearGaussian, x: Float[Tensor, "N D"]) -> LinearGaussian:
     """One EM step for probabilistic PCA: never lowers Σ_n log p(x_n) (eq-em-monotone).
 

@@ -147,6 +147,90 @@ def elbo_form_a(
     return log_weights(model, x, q, samples=samples, generator=generator).mean(0)
 
 
+def kl_per_dimension(q: Normal) -> Float[Tensor, "d"]:
+    """KL(q‖N(0, 1)) of each latent dimension, averaged over the examples of the batch.
+
+    The KL of a diagonal Gaussian is the sum of these; which of them are 0 says which are not used.
+
+    Equation: eq-kl-standard-normal.
+
+    Args:
+        q: approximate posteriors, `(B, d)`.
+
+    Returns:
+        nats, `(d,)`.
+
+    Raises:
+        ValueError: if q is not a batch, `(B, d)` with B ≥ 1.
+
+    Source: the dimensions of q are independent, and those of the prior too.
+
+    >>> kl_per_dimension(Normal(torch.tensor([[1.0, 0.0]]), torch.ones(1, 2)))
+    tensor([0.5000, 0.0000])
+    """
+    if q.loc.ndim != 2 or len(q.loc) == 0:
+        raise ValueError(f"q must be (B, d) with B ≥ 1, got {tuple(q.loc.shape)}")
+    variance = q.scale.square()
+    return 0.5 * (q.loc.square() + variance - 1 - variance.log()).mean(0)
+
+
+def free_bits(q: Normal, floor: float) -> Float[Tensor, ""]:
+    """The KL of a batch, with each latent dimension charged for no less than `floor` nats.
+
+    Σ_j max(λ, mean_n KL_nj). Below λ the gradient is 0: there a dimension is free.
+
+    Equation: eq-free-bits.
+
+    Args:
+        q: approximate posteriors, `(B, d)`.
+        floor: λ, nats for each latent dimension.
+
+    Returns:
+        nats, one number for the batch, never below d λ: not a KL, and no part of a bound's value.
+
+    Raises:
+        ValueError: if the floor is negative or not finite, or q is not a batch.
+
+    Source: Kingma et al. (2016), appendix C.8.
+
+    >>> free_bits(Normal(torch.tensor([[1.0, 0.0]]), torch.ones(1, 2)), 0.1)
+    tensor(0.6000)
+    """
+    _check_floor(floor)
+    return kl_per_dimension(q).clamp_min(floor).sum()
+
+
+def kl_floor(q: Normal, floor: float) -> Float[Tensor, ""]:
+    """The KL of a batch, charged for no less than `floor` nats in all: max(C, mean_n KL_n).
+
+    As `free_bits`, with one floor for the sum, so that a single dimension may carry all of it.
+
+    Equation: eq-kl-floor.
+
+    Args:
+        q: approximate posteriors, `(B, d)`.
+        floor: C, nats for one example.
+
+    Returns:
+        nats, one number for the batch.
+
+    Raises:
+        ValueError: as `free_bits`.
+
+    Source: Kingma et al. (2016), appendix C.8, with all dimensions in one group.
+
+    >>> kl_floor(Normal(torch.tensor([[1.0, 0.0]]), torch.ones(1, 2)), 0.8)
+    tensor(0.8000)
+    """
+    _check_floor(floor)
+    return kl_per_dimension(q).sum().clamp_min(floor)
+
+
+def _check_floor(floor: float) -> None:
+    if not 0 <= floor < math.inf:
+        raise ValueError(f"floor must be finite and not negative, got {floor}")
+
+
 def log_weights(
     model: LatentVariableModel,
     x: Float[Tensor, "B D"],

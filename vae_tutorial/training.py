@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vae_tutorial.distributions import (
+    Normal,
     UndefinedDensityError,
     check_count,
     check_generator,
@@ -60,7 +61,9 @@ def fit(
     lr: float = 1e-3,
     one_cycle: bool = False,
     samples: int = 1,
-    kl_weight: float = 1.0,
+    kl_weight: float | Callable[[float], float] = 1.0,
+    kl_cost: Callable[[Normal], Tensor] | None = None,
+    encoder_steps: int = 0,
     binarize: bool = False,
     generator: torch.Generator | None = None,
     device: torch.device | str | None = None,
@@ -87,7 +90,12 @@ def fit(
         lr: Adam's step size (the highest one if `one_cycle`).
         one_cycle: warm the step size up and anneal it to zero (`OneCycleLR`).
         samples: L, draws of z for each example and step.
-        kl_weight: factor of the KL; 1 is the ELBO.
+        kl_weight: factor of the KL; 1 is the ELBO. Or a function of the share of the steps that
+            are done, from 0 (the first step) towards 1, such as `warm_up(0.5)`.
+        kl_cost: what is charged in place of the KL, a function of q(z|x) in nats, `()` or `(B,)`,
+            such as `partial(free_bits, floor=0.1)`. The history keeps the KL itself.
+        encoder_steps: further steps of the encoder alone before each step of both, each on a
+            batch of its own.
         binarize: draw each pixel from Bernoulli(x) anew at every step.
         generator: source of the order of the batches and of all noise.
         device: where to train; None means where the model is.
@@ -106,7 +114,8 @@ def fit(
         NonFiniteLossError: as soon as a loss is not finite; the parameters are then those that
             gave this loss, which no step has touched.
 
-    Source: Kingma and Welling (2014), algorithm 1.
+    Source: Kingma and Welling (2014), algorithm 1; He, Spokoyny, Neubig and Berg-Kirkpatrick
+        (2019) for the steps of the encoder.
 
     >>> from vae_tutorial.models import bernoulli_vae
     >>> g = torch.Generator().manual_seed(0)
@@ -121,8 +130,11 @@ def fit(
         check_count(name, value)
     if not 0 < lr < math.inf:
         raise ValueError(f"lr must be positive and finite, got {lr}")
-    if not 0 <= kl_weight < math.inf:
-        raise ValueError(f"kl_weight must be finite and not negative, got {kl_weight}")
+    weight_at = kl_weight if callable(kl_weight) else lambda share: kl_weight
+    check_weight(weight_at(0.0))
+    if encoder_steps:
+        check_count("encoder_steps", encoder_steps)
+        _check_encoder(model)
     if binarize:
         check_unit_interval(x)
 
@@ -132,10 +144,22 @@ def fit(
     generator = _generator_on(device, generator)
     x = x.to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+    alone = torch.optim.Adam(model.encoder.parameters(), lr=lr) if encoder_steps else None
     steps = -(-len(x) // batch_size)
     schedule = None
     if one_cycle:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * steps)
+
+    def measured(index: Tensor, weight: float) -> tuple[Tensor, ElboTerms]:  # loss, terms
+        batch = x.index_select(0, index)
+        if binarize:
+            batch = torch.bernoulli(batch, generator=generator)
+        q = model.encode(batch)
+        terms = elbo_terms(model, batch, q, samples=samples, generator=generator)
+        cost = terms.kl if kl_cost is None else kl_cost(q)
+        loss = (weight * cost - terms.reconstruction).mean()  # over the batch
+        _check_loss(loss, terms)
+        return loss, terms
 
     history = History()
     with _training(model, optimizer, history, epochs):
@@ -143,14 +167,17 @@ def fit(
             totals = torch.zeros(2, device=device)
             order = torch.randperm(len(x), generator=generator, device=device)
             for step, index in enumerate(order.split(batch_size), 1):
-                batch = x.index_select(0, index)
-                if binarize:
-                    batch = torch.bernoulli(batch, generator=generator)
+                weight = weight_at(((epoch - 1) * steps + step - 1) / (epochs * steps))
+                check_weight(weight)
+                for _ in range(encoder_steps):
+                    other = torch.randint(len(x), (len(index),), generator=generator, device=device)
+                    with _explained(epoch, step, lr):
+                        loss, _terms = measured(other, weight)
+                    optimizer.zero_grad()
+                    loss.backward()
+                    alone.step()
                 with _explained(epoch, step, lr):
-                    q = model.encode(batch)
-                    terms = elbo_terms(model, batch, q, samples=samples, generator=generator)
-                    loss = (kl_weight * terms.kl - terms.reconstruction).mean()  # over the batch
-                    _check_loss(loss, terms)
+                    loss, terms = measured(index, weight)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -163,6 +190,33 @@ def fit(
             if on_epoch is not None:
                 on_epoch(epoch, history)
     return history
+
+
+def warm_up(share: float, *, start: float = 0.0) -> Callable[[float], float]:
+    """A weight of the KL that rises in a straight line to 1, for `fit(kl_weight=…)`.
+
+    β(t) = min(1, β₀ + (1 − β₀) t/τ), with t the share of the steps that are done.
+
+    Equation: eq-warm-up.
+
+    Args:
+        share: τ, the share of the training after which β = 1, in (0, 1].
+        start: β₀, the weight of the first step, in [0, 1].
+
+    Raises:
+        ValueError: if a number is out of range.
+
+    Source: Bowman et al. (2016), whose weight rises along a sigmoid; Sønderby et al. (2016).
+
+    >>> beta = warm_up(0.5)
+    >>> beta(0.0), beta(0.25), beta(0.75)
+    (0.0, 0.5, 1.0)
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share must lie in (0, 1], got {share}")
+    if not 0 <= start <= 1:
+        raise ValueError(f"start must lie in [0, 1], got {start}")
+    return lambda t: min(1.0, start + (1 - start) * t / share)
 
 
 @torch.no_grad()
@@ -343,6 +397,25 @@ def _explained(epoch: int, step: int, lr: float) -> Iterator[None]:
             f"a step size that is too large (lr={lr:g}), data far from unit scale, or a decoder "
             "whose learned σ runs towards zero (raise min_sigma or share σ between pixels)."
         ) from error
+
+
+def check_weight(weight: float) -> None:
+    """Raise unless the number can weigh a KL.
+
+    Raises:
+        ValueError: if it is negative, infinite or NaN.
+
+    >>> check_weight(0.5)
+    """
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"kl_weight must be finite and not negative, got {weight}")
+
+
+def _check_encoder(model: nn.Module) -> None:
+    if not isinstance(getattr(model, "encoder", None), nn.Module):
+        raise TypeError(
+            f"encoder_steps needs a model with a module `encoder`, got {kind_of(model)} without one"
+        )
 
 
 def _check_loss(loss: Tensor, terms: ElboTerms) -> None:

@@ -2,7 +2,8 @@
 
 `ledger`: where log p(x) goes, active units, bits per dimension. `aggregate`: the mixture of all
 encodings against the prior. `paths`: from one code to another, and how likely the way is.
-`samples`: are samples like data, and is all of the data among them?
+`samples`: are samples like data, and is all of the data among them? `collapse`: which latents the
+data can pay for, asked before training, and what a collapsed model is.
 """
 
 from vae_tutorial.diagnostics.aggregate import (
@@ -13,6 +14,14 @@ from vae_tutorial.diagnostics.aggregate import (
     hole_share,
     mutual_information,
     split_kl,
+)
+from vae_tutorial.diagnostics.collapse import (
+    CollapsePrediction,
+    CollapseVerdict,
+    better_picture,
+    collapse_kind,
+    critical_kl_weight,
+    predict_collapse,
 )
 from vae_tutorial.diagnostics.ledger import (
     ActiveUnits,
@@ -38,14 +47,19 @@ from vae_tutorial.diagnostics.samples import Fidelity, precision_and_coverage
 __all__ = [
     "ActiveUnits",
     "AggregatePosterior",
+    "CollapsePrediction",
+    "CollapseVerdict",
     "Fidelity",
     "Information",
     "KlSplit",
     "Ledger",
     "active_units",
     "aggregate_posterior",
+    "better_picture",
     "bits_per_dimension",
+    "collapse_kind",
     "constant_image_cost",
+    "critical_kl_weight",
     "density_path",
     "discrete_bits_per_dimension",
     "elbo_ledger",
@@ -55,6 +69,7 @@ __all__ = [
     "mutual_information",
     "path_cost",
     "precision_and_coverage",
+    "predict_collapse",
     "prior_grid",
     "refine_posterior",
     "resample",
