@@ -144,7 +144,9 @@ def fit(
     generator = _generator_on(device, generator)
     x = x.to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-    alone = torch.optim.Adam(model.encoder.parameters(), lr=lr) if encoder_steps else None
+    alone = (
+        torch.optim.Adam(model.encoder.parameters(), lr=lr, fused=True) if encoder_steps else None
+    )
     steps = -(-len(x) // batch_size)
     schedule = None
     if one_cycle:

@@ -17,6 +17,13 @@ from vae_tutorial.checks.autoencoders import (
     wiener_error,
 )
 from vae_tutorial.checks.base import Check, Draw, Exercise, Mistake, Result
+from vae_tutorial.checks.collapse import (
+    annealed_bugs,
+    curve_excess,
+    free_bits,
+    linear_kl,
+    unit_use,
+)
 from vae_tutorial.checks.conditional import (
     conditional_bound,
     first_objective,
@@ -108,6 +115,7 @@ __all__ = [
     "Order",
     "Result",
     "aggregate_covariance",
+    "annealed_bugs",
     "autoencoder_slips",
     "bits_per_dimension",
     "bounded_sigma",
@@ -115,6 +123,7 @@ __all__ = [
     "cholesky_head",
     "cholesky_kl",
     "conditional_bound",
+    "curve_excess",
     "derivation_order",
     "discrete_bits",
     "discretized_logistic",
@@ -126,6 +135,7 @@ __all__ = [
     "exponential_path",
     "first_objective",
     "four_errors",
+    "free_bits",
     "full_draws",
     "gaussian_nll",
     "grid_posterior",
@@ -143,6 +153,7 @@ __all__ = [
     "landing",
     "laplace_log_rate",
     "latent_claims",
+    "linear_kl",
     "living_latents",
     "log_constant",
     "log_density",
@@ -168,6 +179,7 @@ __all__ = [
     "subspace_angles",
     "three_errors",
     "two_bugs",
+    "unit_use",
     "unreduced_loss",
     "weighted_covariances",
     "wiener",

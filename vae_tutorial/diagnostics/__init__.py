@@ -21,6 +21,7 @@ from vae_tutorial.diagnostics.collapse import (
     better_picture,
     collapse_kind,
     critical_kl_weight,
+    escape_rate,
     predict_collapse,
 )
 from vae_tutorial.diagnostics.ledger import (
@@ -63,6 +64,7 @@ __all__ = [
     "density_path",
     "discrete_bits_per_dimension",
     "elbo_ledger",
+    "escape_rate",
     "grey_entropy",
     "hole_share",
     "lerp",

@@ -185,7 +185,8 @@ def critical_kl_weight(x: Float[Tensor, "N D"], *, sigma: float | None = None) -
         ValueError: if x is not `(N, D)` with two rows or more, not finite, does not vary, or, for
             a Bernoulli decoder, lies outside [0, 1]; if sigma is not positive and finite.
 
-    Source: the second derivative of the bound at the collapsed point.
+    Source: the second derivative of the bound at the collapsed point, as Lucas et al. (2019) take
+        it for linear decoders.
 
     >>> x = torch.tensor([[0.0, 0.0], [1.0, 1.0]])      # two pixels that say the same
     >>> round(critical_kl_weight(x), 6), round(critical_kl_weight(x, sigma=0.5), 6)
@@ -263,6 +264,43 @@ def better_picture(
         pictures = log_ratio.softmax(0).T @ x
     best = int(value.argmax())
     return float(value[best].clamp_min(0)), pictures[best]
+
+
+def escape_rate(eigenvalue: float, sigma: float, *, encoder_speed: float = 1.0) -> float:
+    """How fast a linear VAE leaves (or, below 0, approaches) the collapsed point, one direction.
+
+    Near w = a = 0 gradient ascent follows w' = (λa − w)/σ², a' = κλ(w/σ² − a), with w the
+    decoder's and a the encoder's weight. The rate is the larger eigenvalue of this system.
+
+    Equation: eq-lagging-rates.
+
+    Args:
+        eigenvalue: λ, variance of the data along the direction.
+        sigma: σ of the decoder.
+        encoder_speed: κ, how much faster the encoder moves; `math.inf` for an encoder that is
+            always at its best.
+
+    Returns:
+        growth per unit of the decoder's time; positive exactly where λ > σ².
+
+    Raises:
+        ValueError: if a number is not positive (or, but for κ, not finite).
+
+    Source: linearized gradient ascent on the bound.
+
+    >>> round(escape_rate(0.7, math.sqrt(0.5), encoder_speed=math.inf), 6)      # (λ/σ² − 1)/σ²
+    0.8
+    """
+    _check_positive("eigenvalue", eigenvalue)
+    _check_positive("sigma", sigma)
+    if not encoder_speed > 0:
+        raise ValueError(f"encoder_speed must be positive, got {encoder_speed}")
+    variance = sigma**2
+    if encoder_speed == math.inf:
+        return (eigenvalue / variance - 1) / variance
+    trace = -1 / variance - encoder_speed * eigenvalue
+    determinant = encoder_speed * eigenvalue / variance * (1 - eigenvalue / variance)
+    return 0.5 * (trace + math.sqrt(trace**2 - 4 * determinant))
 
 
 def _log_density(x: Tensor, pictures: Tensor, sigma: float | None) -> Tensor:
