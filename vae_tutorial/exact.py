@@ -269,7 +269,9 @@ def linear_rate_distortion(
     R = ½ Σ_{j ≤ d} max(0, log λ_j/θ),  D = Σ_j D_j/(2σ²) + (D/2) log 2πσ²,  θ = βσ²,
     where D_j = min(λ_j, θ) for the first d directions, and λ_j for the others.
 
-    Equation: eq-linear-rate-distortion.
+    Along it dD/dR = −β, as for every family of models.
+
+    Equations: eq-linear-rate-distortion, eq-rate-slope, eq-rate-chord.
 
     Args:
         eigenvalues: variances λ of the data along the principal directions, `(D,)`, in any order.
@@ -291,12 +293,12 @@ def linear_rate_distortion(
     for name, value in (("sigma", sigma), ("beta", beta)):
         if not 0 < value < math.inf:
             raise ValueError(f"{name} must be positive and finite, got {value}")
-    if not bool((eigenvalues >= 0).all()):
+    if not bool((eigenvalues >= -1e-6 * eigenvalues.max().clamp_min(0)).all()):  # rounding: passed
         raise ValueError(f"eigenvalues must not be negative, got {float(eigenvalues.min())}")
     d = len(eigenvalues) if d is None else d
     if not 1 <= d <= len(eigenvalues):
         raise ValueError(f"d must lie between 1 and {len(eigenvalues)}, got {d}")
-    ordered = eigenvalues.double().sort(descending=True).values
+    ordered = eigenvalues.double().clamp_min(0).sort(descending=True).values
     level = beta * sigma**2
     kept = ordered[:d][ordered[:d] > level]
     rate = 0.5 * (kept / level).log().sum()

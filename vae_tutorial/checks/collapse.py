@@ -144,8 +144,8 @@ linear_kl = Exercise(
             ).clamp_min(0),
         ),
         Mistake(
-            "1 + λ/σ² is the information in data whose signal has the variance λ: here λ is the "
-            "variance of the data, noise included",
+            "with 1 + λ/σ² the λ would be the variance of the signal alone: here it is that of the "
+            "data, noise included",
             lambda eigenvalues, sigma, d: (
                 0.5 * (1 + eigenvalues.sort(descending=True).values[:d] / sigma**2).log()
             ),
@@ -165,11 +165,16 @@ def _free_bits(mu, sigma, floor):
 
 
 def _draw_free(d: Draw) -> tuple:
-    n = d.integer(4, 6)
-    busy = d.tensor(n, 2, low=0.6, high=1.8, signed=True)
-    idle = d.tensor(n, 2, low=0.02, high=0.3, signed=True)
-    sigma = torch.cat([d.tensor(n, 2, low=0.2, high=0.6), d.tensor(n, 2, low=0.85, high=0.99)], 1)
-    return torch.cat([busy, idle], 1), sigma, d.number(0.15, 0.3)
+    n, busy = d.integer(4, 6), d.integer(0, 1) * 2  # dimensions that are used: two, or none
+    idle = 4 - busy
+    mu = [
+        d.tensor(n, busy, low=0.9, high=1.8, signed=True),
+        d.tensor(n, idle, low=0.02, high=0.2, signed=True),
+    ]
+    sigma = [d.tensor(n, busy, low=0.2, high=0.6), d.tensor(n, idle, low=0.9, high=0.99)]
+    mu, sigma = torch.cat(mu, 1), torch.cat(sigma, 1)
+    mu[0], sigma[0] = 0.1, 0.95  # an image that needs no code, whatever the others do
+    return mu, sigma, d.number(0.15, 0.3)
 
 
 free_bits = Exercise(

@@ -57,6 +57,10 @@ class Ledger:
 def active_units(model: VAE, x: Float[Tensor, "N D"], threshold: float = 0.01) -> ActiveUnits:
     """Which latent dimensions vary with x: active where Var_x(E_q[z_j]) > threshold.
 
+    The KL is at least half the (population) variance, and may be large where the variance is 0.
+
+    Equation: eq-unit-kl.
+
     Args:
         model: the VAE.
         x: data, `(N, D)`, N ≥ 2.
